@@ -1,0 +1,51 @@
+"""Who may what: memberships, roles and the groups of the live channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.db.models import QuerySet
+from django.http import Http404
+
+from portal.accounts.models import Membership, Organisation, Role, User
+from portal.core.live import org_group, user_group
+
+
+def memberships(user: Any) -> QuerySet[Membership]:
+    """Active memberships of a signed-in user, with their organisations; empty for anyone else."""
+    if not getattr(user, "is_authenticated", False) or not user.is_active:
+        return Membership.objects.none()
+    return Membership.objects.filter(user=user, active=True).select_related("organisation").order_by("pk")
+
+
+def organisation_ids(user: Any) -> list[int]:
+    """Keys of the organisations whose data the user may see."""
+    if (cached := getattr(user, "_organisation_ids", None)) is None:
+        cached = list(memberships(user).values_list("organisation_id", flat=True))
+        user._organisation_ids = cached
+    return list(cached)
+
+
+def roles(user: Any, organisation: Organisation | int | None) -> set[str]:
+    """The user's roles in one organisation."""
+    pk = organisation.pk if isinstance(organisation, Organisation) else organisation
+    return {role for m in memberships(user) if m.organisation_id == pk for role in m.roles}
+
+
+def has_role(user: Any, organisation: Organisation | int | None, *wanted: Role) -> bool:
+    """Whether the user has one of the wanted roles there."""
+    return bool(roles(user, organisation) & set(wanted))
+
+
+def require_role(user: Any, organisation: Organisation | int | None, *wanted: Role) -> None:
+    """Raise Http404 unless the user has one of the wanted roles: forbidden and missing look the same."""
+    if not has_role(user, organisation, *wanted):
+        raise Http404
+
+
+@database_sync_to_async
+def live_groups(user: Any) -> list[str]:
+    """Names of the live groups of a user; none for someone who is not signed in."""
+    ids = organisation_ids(user) if isinstance(user, User) else []
+    return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []

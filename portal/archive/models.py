@@ -1,0 +1,125 @@
+"""The archive: pseudonymous patients, studies, series and instances (seed 001, medical scan entry)."""
+
+from typing import ClassVar
+
+import pghistory
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.utils import timezone
+
+from portal.accounts.models import Organisation
+from portal.core.states import StateModel, Table
+from portal.ingest.models import Source
+
+
+class Patient(models.Model):
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="patients")
+    pseudonym = models.CharField(max_length=64)
+    sex = models.CharField(max_length=1, blank=True)
+    risk_factors = models.JSONField(default=dict, blank=True)
+    longitudinal_quality = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "pseudonym"], name="pseudonym_once")]
+
+    def __str__(self) -> str:
+        return self.pseudonym
+
+
+@pghistory.track(exclude=["headers"])
+class Study(StateModel):
+    """One examination. `arriving` until no instance came for a while, then `settled`."""
+
+    class State(models.TextChoices):
+        ARRIVING = "arriving", "Arriving"
+        SETTLED = "settled", "Complete"
+
+    TRANSITIONS: ClassVar[Table] = {
+        "arriving": frozenset({"settled"}),
+        "settled": frozenset({"arriving"}),  # late instances reopen it
+    }
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="studies")
+    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="studies")
+    source = models.ForeignKey(Source, on_delete=models.SET_NULL, null=True)
+    study_uid = models.CharField(max_length=64)
+    study_date = models.DateField(null=True)
+    study_time = models.CharField(max_length=16, blank=True)
+    accession = models.CharField(max_length=32, blank=True)  # hashed
+    description = models.CharField(max_length=200, blank=True)
+    modalities = ArrayField(models.CharField(max_length=16), default=list)
+    body_part = models.CharField(max_length=32, blank=True)
+    patient_age = models.PositiveSmallIntegerField(null=True)  # years at the study, capped at 89
+    priority = models.SmallIntegerField(default=0)  # higher is sooner
+    image_quality = models.FloatField(null=True)
+    headers = models.JSONField(default=dict)  # study-level DICOM JSON
+    series_count = models.PositiveIntegerField(default=0)
+    instance_count = models.PositiveIntegerField(default=0)
+    revision = models.PositiveIntegerField(default=0)  # grows with each instance
+    arrived_at = models.DateTimeField(default=timezone.now)
+    last_instance_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "study_uid"], name="study_uid_once")]
+        indexes = [
+            models.Index(fields=["organisation", "-id"], name="study_newest"),
+            models.Index(fields=["organisation", "study_date", "id"], name="study_date"),
+            models.Index(fields=["organisation", "accession"], name="study_accession"),
+            models.Index(fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"),
+            GinIndex(fields=["headers"], name="study_headers", opclasses=["jsonb_path_ops"]),
+            GinIndex(fields=["modalities"], name="study_modalities"),
+        ]
+
+    def __str__(self) -> str:
+        return self.study_uid
+
+
+class Series(models.Model):
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="series")
+    series_uid = models.CharField(max_length=64)
+    modality = models.CharField(max_length=16, blank=True)
+    number = models.IntegerField(null=True)
+    description = models.CharField(max_length=200, blank=True)
+    body_part = models.CharField(max_length=32, blank=True)
+    headers = models.JSONField(default=dict)
+    instance_count = models.PositiveIntegerField(default=0)
+    # gzip of the series' WADO metadata (DICOM JSON), made once when the study settles
+    metadata = models.BinaryField(null=True)
+    metadata_revision = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "series"
+        constraints = [models.UniqueConstraint(fields=["organisation", "series_uid"], name="series_uid_once")]
+
+    def __str__(self) -> str:
+        return self.series_uid
+
+
+class Instance(models.Model):
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="instances")
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="instances")
+    sop_uid = models.CharField(max_length=64)
+    sop_class = models.CharField(max_length=64)
+    transfer_syntax = models.CharField(max_length=64)
+    number = models.IntegerField(null=True)
+    rows = models.PositiveIntegerField(default=0)
+    columns = models.PositiveIntegerField(default=0)
+    frames = models.PositiveIntegerField(default=1)
+    laterality = models.CharField(max_length=2, blank=True)
+    view = models.CharField(max_length=16, blank=True)
+    headers = models.JSONField(default=dict)  # DICOM JSON without bulk data
+    name = models.CharField(max_length=300)  # in the archive storage
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    # [[offset, length], …] of each frame in the file (encapsulated: of its fragments); empty: no pixels
+    frame_table = models.JSONField(default=list)
+    stored_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "sop_uid"], name="sop_uid_once")]
+
+    def __str__(self) -> str:
+        return self.sop_uid

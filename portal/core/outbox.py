@@ -1,0 +1,136 @@
+"""Work handed on after commit, by key, and re-sent until it is done.
+
+A row per owed task is the truth; the broker only carries hints. A worker leases the row, renews the
+lease while it works, and closes it; when the worker dies the lease runs out and `sweep` sends again.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import connection, connections, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from portal.core.models import OutboxEvent
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS = 15
+RESEND_SECONDS = 20
+MAX_ATTEMPTS = 6
+
+
+def followers(topic: str) -> Sequence[str]:
+    """Names of the tasks that follow a topic, by the table that settings.PIPELINE names."""
+    table: Mapping[str, Sequence[str]] = import_string(settings.PIPELINE)
+    return table[topic]
+
+
+def emit(topic: str, key: object, **payload: object) -> None:
+    """Owe every task that follows `topic` for `key`; send them once the transaction commits.
+
+    Raises KeyError for a topic that portal.pipeline does not know.
+    """
+    with transaction.atomic():
+        rows = [OutboxEvent(topic=topic, task=t, key=str(key), payload=payload) for t in followers(topic)]
+        OutboxEvent.objects.bulk_create(rows)
+    for row in rows:
+        transaction.on_commit(lambda row=row: send(row), robust=True)  # type: ignore[misc]
+
+
+def send(row: OutboxEvent) -> None:
+    """Tell the broker about one owed task; a broker that is away only delays it."""
+    from portal.celery import app
+
+    sends = row.sends + 1
+    wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
+    OutboxEvent.objects.filter(pk=row.pk, state=OutboxEvent.State.WAITING).update(
+        sends=sends, next_at=timezone.now() + wait
+    )
+    try:
+        task = app.tasks[row.task]
+        task.apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
+    except (OSError, app.connection_for_write().connection_errors) as error:
+        log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
+
+
+@contextmanager
+def lease(outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3) -> Iterator[bool]:
+    """Hold the row while the body works; yields False when it is done or held by another.
+
+    An error in the body puts the row back with a growing pause, or closes it as failed after
+    MAX_ATTEMPTS; the error goes on to the caller either way.
+    """
+    if outbox_id is None:
+        yield True
+        return
+    token, now = uuid.uuid4(), timezone.now()
+    free = OutboxEvent.objects.filter(pk=outbox_id, state=OutboxEvent.State.WAITING)
+    until = now + timedelta(seconds=LEASE_SECONDS)
+    if not free.update(state=OutboxEvent.State.LEASED, lease=token, leased_until=until, attempts=F("attempts") + 1):
+        yield False
+        return
+    stop = threading.Event()
+    beat = threading.Thread(target=_renew, args=(outbox_id, token, stop, heartbeat), daemon=True)
+    beat.start()
+    held = OutboxEvent.objects.filter(pk=outbox_id, lease=token, state=OutboxEvent.State.LEASED)
+    try:
+        yield True
+    except BaseException as error:
+        stop.set()
+        _put_back(outbox_id, token, error)
+        raise
+    else:
+        held.update(state=OutboxEvent.State.DONE, done_at=timezone.now(), error="")
+    finally:
+        stop.set()
+        beat.join(timeout=5)
+
+
+def _renew(outbox_id: int, token: uuid.UUID, stop: threading.Event, heartbeat: float) -> None:
+    try:
+        while not stop.wait(heartbeat):
+            OutboxEvent.objects.filter(pk=outbox_id, lease=token, state=OutboxEvent.State.LEASED).update(
+                leased_until=timezone.now() + timedelta(seconds=LEASE_SECONDS)
+            )
+    finally:
+        connections.close_all()
+
+
+def _put_back(outbox_id: int, token: uuid.UUID, error: BaseException) -> None:
+    if connection.in_atomic_block and connection.needs_rollback:
+        return  # the surrounding test transaction is lost; the lease runs out by itself
+    row = OutboxEvent.objects.filter(pk=outbox_id, lease=token).first()
+    if row is None:
+        return
+    state = OutboxEvent.State.FAILED if row.attempts >= MAX_ATTEMPTS else OutboxEvent.State.WAITING
+    pause = timedelta(seconds=min(2**row.attempts, 300))
+    OutboxEvent.objects.filter(pk=outbox_id, lease=token).update(
+        state=state, error=f"{type(error).__name__}: {error}"[:2000], next_at=timezone.now() + pause, lease=None
+    )
+    log.warning("outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, exc_info=error)
+
+
+def sweep(limit: int = 500) -> int:
+    """Send again what was lost: waiting rows that are due, and leases that ran out. Returns how many."""
+    now = timezone.now()
+    OutboxEvent.objects.filter(state=OutboxEvent.State.LEASED, leased_until__lt=now).update(
+        state=OutboxEvent.State.WAITING, lease=None, next_at=now
+    )
+    with transaction.atomic():
+        due = list(
+            OutboxEvent.objects.select_for_update(skip_locked=True)
+            .filter(state=OutboxEvent.State.WAITING, next_at__lte=now)
+            .order_by("next_at")[:limit]
+        )
+        for row in due:
+            send(row)
+    return len(due)

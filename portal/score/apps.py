@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ScoreConfig(AppConfig):
+    name = "portal.score"
+    verbose_name = "Score"

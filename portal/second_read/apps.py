@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SecondReadConfig(AppConfig):
+    name = "portal.second_read"
+    verbose_name = "Second read"

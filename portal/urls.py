@@ -1,0 +1,36 @@
+"""All addresses; each step brings its own."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+handler400 = "portal.home.views.error_400"
+handler403 = "portal.home.views.error_404"  # forbidden and missing look the same
+handler404 = "portal.home.views.error_404"
+handler500 = "portal.home.views.error_500"
+
+STEPS = [
+    "accounts",
+    "ingest",
+    "deidentify",
+    "archive",
+    "functions",
+    "infer",
+    "programmes",
+    "read",
+    "second_read",
+    "consensus",
+    "score",
+    "reports",
+    "export",
+    "billing",
+]
+
+urlpatterns = [
+    path("", include("portal.home.urls")),
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api_docs"),
+    *[path("", include(f"portal.{step}.urls")) for step in STEPS],
+]
