@@ -1,0 +1,1 @@
+"""Evaluation of inference functions: AUC with intervals, DICE against boxes, reports."""

@@ -1,0 +1,1 @@
+"""Training of inference functions; see `python -m inference train --help`."""
