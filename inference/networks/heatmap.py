@@ -102,14 +102,12 @@ class HeatmapNetwork(nn.Module):
         self.stem = nn.Sequential(*stem)
         widths = [width << level for level in range(len(ROWS))]  # C, 2C, 4C, 8C for rows 64, 32, 16, 8
         self.downs = nn.ModuleList(Down(widths[i], widths[i + 1]) for i in range(len(ROWS) - 1))
-        self.dense = nn.ModuleList(DenseRow(c, growth << min(i, 1), depth) for i, c in enumerate(widths))
-        row_widths = [self.dense[i].outputs for i in range(len(ROWS))]
+        rows = [DenseRow(c, growth << min(i, 1), depth) for i, c in enumerate(widths)]
+        self.dense = nn.ModuleList(rows)
+        row_widths = [row.outputs for row in rows]
         fused = [max(24, width + growth)] * (len(ROWS) - 1) + [row_widths[-1]]
-        self.ups = nn.ModuleList(
-            Up(fused[i + 1], row_widths[i], fused[i])
-            for i in range(len(ROWS) - 1)  # type: ignore[arg-type]
-        )
-        self.heads = nn.ModuleList(nn.Conv2d(c, classes, 1) for c in fused)  # type: ignore[arg-type]
+        self.ups = nn.ModuleList(Up(fused[i + 1], row_widths[i], fused[i]) for i in range(len(ROWS) - 1))
+        self.heads = nn.ModuleList(nn.Conv2d(c, classes, 1) for c in fused)
         for head in self.heads:
             nn.init.constant_(head.bias, -4.0)  # type: ignore[arg-type]  # abnormal places are rare
         self.pooling = LseLba(classes, r0)

@@ -1,4 +1,4 @@
-"""Lesions of breast phantoms: smooth benign masses, spiculated masses, benign and malignant calcifications."""
+"""Lesions of breast phantoms: smooth and spiculated masses, benign and malignant calcifications."""
 
 from __future__ import annotations
 
@@ -136,4 +136,5 @@ def _coarse(mask: Bool, factor: int) -> Bool:
     padded = np.zeros((rows * factor, columns * factor), dtype=bool)
     padded[: mask.shape[0], : mask.shape[1]] = mask
     pooled: Bool = padded.reshape(rows, factor, columns, factor).any(axis=(1, 3))
-    return ndimage.binary_closing(pooled, iterations=2) | pooled
+    closed: Bool = np.asarray(ndimage.binary_closing(pooled, iterations=2), dtype=bool) | pooled
+    return closed

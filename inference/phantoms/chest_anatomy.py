@@ -14,7 +14,7 @@ from inference.phantoms.texture import Float, cloud, curve, smooth_step, stroke
 
 @dataclass(frozen=True)
 class ChestPlan:
-    """Proportions of one chest. `heart` is the cardiothoracic ratio; domes are the heights of the diaphragm."""
+    """Proportions of one chest. `heart` is the cardiothoracic ratio, a dome the height of the diaphragm."""
 
     axis: float
     half_width: float

@@ -17,6 +17,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import (
     DigitalMammographyXRayImageStorageForPresentation,
     DigitalXRayImageStorageForPresentation,
+    UID,
     ExplicitVRLittleEndian,
     generate_uid,
 )
@@ -40,7 +41,7 @@ _DOCTORS = ("Finch^Eleanor", "Marsh^Julian", "Sorrel^Beatrice", "Wren^Dominic")
 
 @dataclass(frozen=True)
 class Identity:
-    """A person who does not exist, with one examination; `earlier` gives the same person some years before."""
+    """A person who does not exist, with one examination."""
 
     seed: int
     patient_name: str
@@ -115,7 +116,7 @@ def dataset(
     """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = STORAGE[modality]
-    meta.MediaStorageSOPInstanceUID = sop_uid
+    meta.MediaStorageSOPInstanceUID = UID(sop_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 192"

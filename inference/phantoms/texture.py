@@ -7,6 +7,7 @@ anatomy at every image size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def stroke(shape: tuple[int, int], points: Sequence[tuple[float, float]], width:
     sigma = max(width / 2.0, 0.45)
     peak = min(1.0, width / 0.9)
     reach = 3.0 * sigma + 1
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         left, right = int(max(0, min(x0, x1) - reach)), int(min(columns, max(x0, x1) + reach + 1))
         top, bottom = int(max(0, min(y0, y1) - reach)), int(min(rows, max(y0, y1) + reach + 1))
         if left >= right or top >= bottom:

@@ -81,7 +81,7 @@ def prepare_whole(pixels: Float, size: tuple[int, int]) -> Prepared:
     low, high = np.percentile(small, [0.5, 99.5])
     small = np.clip((small - low) / max(float(high - low), 1e-3), 0, 1).astype(np.float32)
     geometry = Geometry(rows, columns, 0.0, 0.0, columns / size[1], rows / size[0], False)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if not 0.5 <= rows / columns <= 2.0:
         warnings = (f"unusual shape {columns} x {rows}, stretched to a square",)
     return Prepared(small, geometry, warnings)

@@ -153,7 +153,7 @@ def _epoch(
         images, regions = augment(to_input(training.images[rows]), regions, config.augmentation, generator)
         loss = loss_of(network(centred(images)), labels, regions, config.roi_weight)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         schedule.step()

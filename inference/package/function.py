@@ -1,0 +1,259 @@
+"""A loaded function: prepare → predict → findings, the same in training, command line and workers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+from inference.findings import Findings
+from inference.networks import HeatmapNetwork, HeatmapOutput, MalignancyNetwork
+from inference.package.errors import BadManifest, MissingFile, WrongHash
+from inference.package.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
+from inference.package.report import findings_of
+from inference.preprocess import ImageError, Limits, Prepared, ScanImage, ViewHint, read_image
+from inference.preprocess.views import prepare_breast, prepare_whole
+
+Progress = Callable[[float, str], None]
+PREPARATIONS = {"whole": prepare_whole, "breast": prepare_breast}
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Read:
+    """One image without its full-size pixels, and how it was prepared."""
+
+    source: ScanImage
+    shape: tuple[int, int]
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images ready for the network: `pixels` (B, 1, H, W) float32 in [0, 1]; `refused` names what was not."""
+
+    images: tuple[Read, ...]
+    pixels: Tensor
+    refused: tuple[str, ...] = ()
+    read_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Network outputs on the CPU, one entry per image, with the images they belong to.
+
+    maps    per image: row → (K, h, w) float32 in [0, 1] over the network's input
+    pooled  (B, K) float32
+    """
+
+    images: tuple[Read, ...]
+    maps: tuple[dict[int, NDArray[np.float32]], ...]
+    pooled: NDArray[np.float32]
+    refused: tuple[str, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, parts: Sequence[Outputs]) -> Outputs:
+        """Several batches as one; timings add up. ValueError when there is none."""
+        if not parts:
+            raise ValueError("nothing to join")
+        timings: dict[str, float] = {}
+        for part in parts:
+            for key, value in part.timings_ms.items():
+                timings[key] = timings.get(key, 0.0) + value
+        return cls(
+            tuple(image for part in parts for image in part.images),
+            tuple(maps for part in parts for maps in part.maps),
+            np.concatenate([part.pooled for part in parts]),
+            tuple(reason for part in parts for reason in part.refused),
+            timings,
+        )
+
+
+class FunctionPackage:
+    """An inference function in memory. Not for use by several threads at once."""
+
+    def __init__(self, manifest: Manifest, network: nn.Module, device: torch.device) -> None:
+        self.manifest = manifest
+        self.device = device
+        self.limits = Limits()
+        self.network = network.eval().to(device)
+        if device.type == "cpu":
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def prepare(self, paths: Sequence[Path | str], hints: Sequence[ViewHint | None] | None = None) -> Batch:
+        """Read and prepare images. Those that cannot be used are named in `refused`.
+
+        hints  laterality and view from elsewhere, one for each path
+        ImageError (the first one) when no image can be used; ValueError for no path or unequal lengths.
+        """
+        if not paths:
+            raise ValueError("no image was given")
+        if hints is not None and len(hints) != len(paths):
+            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
+        started = time.perf_counter()
+        good, refused, first = [], [], None
+        for path, hint in zip(paths, hints or [None] * len(paths), strict=True):
+            try:
+                good.append(self._read(Path(path), hint))
+            except ImageError as error:
+                refused.append(str(error))
+                first = first or error
+        if not good:
+            assert first is not None
+            raise first
+        pixels = torch.from_numpy(np.stack([item.prepared.pixels for item in good])).unsqueeze(1)
+        return Batch(tuple(good), pixels, tuple(refused), (time.perf_counter() - started) * 1000)
+
+    def _read(self, path: Path, hint: ViewHint | None) -> Read:
+        image = read_image(path, self.limits, hint)
+        prepared = PREPARATIONS[self.manifest.preprocessing](image.pixels, self.manifest.input_size)
+        empty = np.zeros((0, 0), dtype=np.float32)  # full-size pixels would fill the memory of a long run
+        light = replace(image, pixels=empty)
+        return Read(light, (image.rows, image.columns), prepared)
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Forward pass; out of memory on the device halves the batch and goes on."""
+        started = time.perf_counter()
+        outputs = self._forward(batch.pixels)
+        count = len(batch.images)
+        maps = tuple({row: grid[index] for row, grid in outputs[0].items()} for index in range(count))
+        timings = {"read": batch.read_ms, "predict": (time.perf_counter() - started) * 1000}
+        return Outputs(batch.images, maps, outputs[1], batch.refused, timings)
+
+    @torch.inference_mode()
+    def _forward(self, pixels: Tensor) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.float32]]:
+        try:
+            moved = ((pixels - 0.5) * 4.0).to(self.device, non_blocking=True)
+            if self.device.type == "cpu":
+                moved = moved.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+                output: HeatmapOutput = self.network(moved)
+        except torch.OutOfMemoryError:
+            if len(pixels) == 1:
+                raise
+            torch.cuda.empty_cache()
+            half = len(pixels) // 2
+            first, second = self._forward(pixels[:half]), self._forward(pixels[half:])
+            maps = {row: np.concatenate([first[0][row], second[0][row]]) for row in first[0]}
+            return maps, np.concatenate([first[1], second[1]])
+        finest = max(output.pooled)
+        grids = {row: grid.float().cpu().numpy() for row, grid in output.maps.items()}
+        return grids, output.pooled[finest].float().cpu().numpy()
+
+    def findings(self, outputs: Outputs) -> Findings:
+        """Matrices over the whole image, calls, regions, and for malignancy the case with its gate."""
+        return findings_of(self.manifest, outputs, str(self.device))
+
+    def run(
+        self,
+        paths: Sequence[Path | str],
+        progress: Progress | None = None,
+        hints: Sequence[ViewHint | None] | None = None,
+        batch_size: int = BATCH,
+    ) -> Findings:
+        """prepare, predict and findings over any number of images; reading goes on during the forward pass.
+
+        progress  called with a part from 0 to 1 and a stage in words
+        Errors as `prepare`.
+        """
+        started = time.perf_counter()
+        say = progress or (lambda part, stage: None)
+        say(0.0, "reading")
+        parts: list[Outputs] = []
+        refused: list[str] = []
+        first: ImageError | None = None
+        done = 0
+        for count, item in self._prepared(paths, hints, batch_size):
+            done += count
+            if isinstance(item, Batch):
+                parts.append(self.predict(item))
+            else:
+                refused.append(str(item))
+                first = first or item
+            say(0.95 * done / len(paths), f"analysed {done} of {len(paths)}")
+        if not parts:
+            assert first is not None
+            raise first
+        outputs = Outputs.join(parts)
+        say(0.95, "writing findings")
+        outputs = replace(outputs, refused=(*outputs.refused, *refused))
+        found = self.findings(outputs)
+        found.timings_ms["total"] = round((time.perf_counter() - started) * 1000, 1)
+        say(1.0, "done")
+        return found
+
+    def _prepared(
+        self, paths: Sequence[Path | str], hints: Sequence[ViewHint | None] | None, size: int
+    ) -> Iterator[tuple[int, Batch | ImageError]]:
+        """Batches in order, the next one being read while the caller works on this one."""
+        if not paths:
+            raise ValueError("no image was given")
+        if hints is not None and len(hints) != len(paths):
+            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
+        chunks = [
+            (paths[i : i + size], hints[i : i + size] if hints else None) for i in range(0, len(paths), size)
+        ]
+        with ThreadPoolExecutor(1) as pool:
+            waiting: Future[Batch] | None = pool.submit(self.prepare, *chunks[0])
+            for index, (chunk, _) in enumerate(chunks):
+                assert waiting is not None
+                try:
+                    ready: Batch | ImageError = waiting.result()
+                except ImageError as error:
+                    ready = error
+                waiting = pool.submit(self.prepare, *chunks[index + 1]) if index + 1 < len(chunks) else None
+                yield len(chunk), ready
+
+
+def load(path: Path | str, device: str = "auto") -> FunctionPackage:
+    """Load a package after checking every file's hash.
+
+    device  "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1" …
+    MissingFile, WrongHash or BadManifest (all PackageError).
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise MissingFile(f"{folder} is not a folder")
+    manifest = read_manifest(folder)
+    weights = b""
+    for name, wanted in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise MissingFile(f"{file} is missing")
+        content = file.read_bytes()
+        if (found := hashlib.sha256(content).hexdigest()) != wanted:
+            raise WrongHash(f"{file} has SHA-256 {found[:12]}…, {MANIFEST} says {wanted[:12]}…")
+        if name == WEIGHTS:
+            weights = content
+    network = _network(manifest, folder)
+    try:
+        network.load_state_dict(load_tensors(weights))
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise BadManifest(f"{folder}: the weights do not fit the network: {error}") from error
+    return FunctionPackage(manifest, network, _device(device))
+
+
+def _network(manifest: Manifest, folder: Path) -> nn.Module:
+    try:
+        if manifest.output_type == "heatmap":
+            return HeatmapNetwork(len(manifest.classes), manifest.input_size[0], **manifest.network)
+        return MalignancyNetwork(**manifest.network)
+    except (TypeError, ValueError) as error:
+        raise BadManifest(f"{folder}: no network can be built: {error}") from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

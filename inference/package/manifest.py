@@ -1,0 +1,156 @@
+"""function.toml: what a function is, reads and says."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.package.errors import BadManifest, MissingFile
+
+MANIFEST = "function.toml"
+WEIGHTS = "weights.safetensors"
+CARD = "card.md"
+OUTPUT_TYPES = ("heatmap", "malignancy")
+
+
+@dataclass(frozen=True)
+class ScanCategory:
+    """What scans a function is for. `modality` holds the DICOM codes it takes."""
+
+    modality: tuple[str, ...]
+    body_region: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """function.toml, checked.
+
+    thresholds         one per class for "present"; for malignancy also "case" (call)
+    region_thresholds  one per class on the map
+    network            constructor arguments of the network
+    files              name → SHA-256
+    """
+
+    id: str
+    version: str
+    title: str
+    licence: str
+    category: ScanCategory
+    output_type: str
+    classes: tuple[str, ...]
+    input_size: tuple[int, int]
+    rows: tuple[int, ...]
+    preprocessing: str
+    network: dict[str, Any]
+    thresholds: dict[str, float]
+    region_thresholds: dict[str, float]
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    files: dict[str, str]
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights."""
+        return self.files[WEIGHTS]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parse and check function.toml. MissingFile or BadManifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MissingFile(f"{path} is missing")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadManifest(f"{path} cannot be read: {error}") from error
+    try:
+        manifest = _build(raw)
+    except KeyError as error:
+        raise BadManifest(f"{path} lacks the entry {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadManifest(f"{path} has an entry of the wrong kind: {error}") from error
+    _check(manifest, path)
+    return manifest
+
+
+def _build(raw: dict[str, Any]) -> Manifest:
+    category = raw["scan_category"]
+    modality = category["modality"]
+    height, width = (int(value) for value in raw["input_size"])
+    return Manifest(
+        id=str(raw["id"]),
+        version=str(raw["version"]),
+        title=str(raw["title"]),
+        licence=str(raw["licence"]),
+        category=ScanCategory(
+            tuple([modality] if isinstance(modality, str) else modality), str(category["body_region"])
+        ),
+        output_type=str(raw["output_type"]),
+        classes=tuple(str(name) for name in raw["classes"]),
+        input_size=(height, width),
+        rows=tuple(int(row) for row in raw["rows"]),
+        preprocessing=str(raw["preprocessing"]),
+        network=dict(raw["network"]),
+        thresholds={key: float(value) for key, value in raw["thresholds"].items()},
+        region_thresholds={key: float(value) for key, value in raw["region_thresholds"].items()},
+        training=dict(raw["training"]),
+        metrics=dict(raw["metrics"]),
+        files={key: str(value) for key, value in raw["files"].items()},
+    )
+
+
+def _check(manifest: Manifest, path: Path) -> None:
+    wanted = set(manifest.classes) | ({"case"} if manifest.output_type == "malignancy" else set())
+    problems = []
+    if manifest.output_type not in OUTPUT_TYPES:
+        problems.append(f"output_type {manifest.output_type!r} is none of {', '.join(OUTPUT_TYPES)}")
+    if missing := wanted - set(manifest.thresholds):
+        problems.append(f"no threshold for {', '.join(sorted(missing))}")
+    if missing := set(manifest.classes) - set(manifest.region_thresholds):
+        problems.append(f"no region threshold for {', '.join(sorted(missing))}")
+    if missing := {WEIGHTS, CARD} - set(manifest.files):
+        problems.append(f"no hash for {', '.join(sorted(missing))}")
+    if not manifest.classes:
+        problems.append("no classes")
+    if any("/" in name or "\\" in name or name.startswith(".") for name in manifest.files):
+        problems.append("a file outside the package")
+    if problems:
+        raise BadManifest(f"{path}: {'; '.join(problems)}")
+
+
+def to_toml(values: dict[str, Any]) -> str:
+    """TOML of nested dicts of strings, numbers, booleans and lists; plain values first, tables after."""
+    lines: list[str] = []
+    _table(values, "", lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _table(values: dict[str, Any], name: str, lines: list[str]) -> None:
+    if name:
+        lines += ["", f"[{name}]"]
+    for key, value in values.items():
+        if not isinstance(value, dict):
+            lines.append(f"{_key(key)} = {_value(value)}")
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _table(value, f"{name}.{_key(key)}" if name else _key(key), lines)
+
+
+def _key(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "")
+    return key if plain.isalnum() and plain.isascii() else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} has no place in function.toml")
