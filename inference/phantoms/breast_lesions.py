@@ -135,6 +135,6 @@ def _coarse(mask: Bool, factor: int) -> Bool:
     rows, columns = -(-mask.shape[0] // factor), -(-mask.shape[1] // factor)
     padded = np.zeros((rows * factor, columns * factor), dtype=bool)
     padded[: mask.shape[0], : mask.shape[1]] = mask
-    pooled: Bool = padded.reshape(rows, factor, columns, factor).any(axis=(1, 3))
+    pooled: Bool = np.asarray(padded.reshape(rows, factor, columns, factor).any(axis=(1, 3)), dtype=bool)
     closed: Bool = np.asarray(ndimage.binary_closing(pooled, iterations=2), dtype=bool) | pooled
     return closed

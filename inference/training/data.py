@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -59,9 +59,12 @@ class TrainingSet:
         )
 
 
-def load(config: TrainConfig) -> TrainingSet:
-    """The training set that a configuration names. ValueError for an unknown combination."""
-    makers: dict[tuple[str, str], Callable[[TrainConfig], TrainingSet]] = {
+def load(config: TrainConfig, only: Collection[str] | None = None) -> TrainingSet:
+    """The training set that a configuration names, or the part of it of the patients in `only`.
+
+    ValueError for an unknown combination.
+    """
+    makers: dict[tuple[str, str], Callable[[TrainConfig, Collection[str] | None], TrainingSet]] = {
         ("heatmap", "phantoms"): _phantoms,
         ("malignancy", "phantoms"): _phantoms,
         ("heatmap", "nih64"): _nih64,
@@ -71,7 +74,7 @@ def load(config: TrainConfig) -> TrainingSet:
     maker = makers.get((config.family, config.data))
     if maker is None:
         raise ValueError(f"no training set {config.data!r} for {config.family!r}")
-    return maker(config)
+    return maker(config, only)
 
 
 def split(
@@ -148,9 +151,13 @@ def _phantom(job: tuple[int, TrainConfig]) -> list[Row]:
     if config.family == "heatmap":
         side = CHEST_SIZES[seed % 3 if seed % 16 else 3]
         made = chest(seed, size=(side, side))
-        return [_row(made.truth, _shown(made.pixels, made.dataset), f"chest-{seed}", config)]
+        return [_row(made.truth, _shown(made.pixels, made.dataset), _patient(seed, config), config)]
     case = breast_case(seed, size=BREAST_SIZES[seed % 3 if seed % 20 else 3])
-    return [_row(i.truth, _shown(i.pixels, i.dataset), f"breast-{seed}", config) for i in case.images]
+    return [_row(i.truth, _shown(i.pixels, i.dataset), _patient(seed, config), config) for i in case.images]
+
+
+def _patient(seed: int, config: TrainConfig) -> str:
+    return f"{'chest' if config.family == 'heatmap' else 'breast'}-{seed}"
 
 
 def _shown(pixels: NDArray[np.uint16], ds: object) -> NDArray[np.float32]:
@@ -160,9 +167,11 @@ def _shown(pixels: NDArray[np.uint16], ds: object) -> NDArray[np.float32]:
     return np.clip(shown, 0, 1).astype(np.float32)
 
 
-def _phantoms(config: TrainConfig) -> TrainingSet:
+def _phantoms(config: TrainConfig, only: Collection[str] | None) -> TrainingSet:
     first = config.seed * 1_000_000
     jobs = [(first + index, config) for index in range(config.count)]
+    if only is not None:
+        jobs = [job for job in jobs if _patient(job[0], config) in only]
     with ProcessPoolExecutor(config.threads, mp_context=get_context("spawn")) as pool:
         return _stack([row for rows in pool.map(_phantom, jobs, chunksize=16) for row in rows])
 
@@ -174,7 +183,13 @@ def _stack(rows: list[Row]) -> TrainingSet:
     )
 
 
-def _nih64(config: TrainConfig) -> TrainingSet:
+def _part(whole: TrainingSet, only: Collection[str] | None) -> TrainingSet:
+    if only is None:
+        return whole
+    return whole.take(np.flatnonzero(np.isin(whole.patients, sorted(only))))
+
+
+def _nih64(config: TrainConfig, only: Collection[str] | None) -> TrainingSet:
     """The 64×64 part of NIH ChestX-ray14: images.npz (`images`) and labels.csv with one column per class."""
     root = Path(config.root)
     images = np.load(root / "images.npz")["images"]
@@ -183,16 +198,17 @@ def _nih64(config: TrainConfig) -> TrainingSet:
     labels = np.array([[int(float(row[name])) for name in config.classes] for row in table], dtype=np.uint8)
     size = config.input_size
     prepared = [prepare_whole(image.astype(np.float32) / 255, size).pixels for image in images]
-    return TrainingSet(
+    whole = TrainingSet(
         np.round(np.stack(prepared) * 255).astype(np.uint8),
         labels,
         np.zeros((len(images), len(config.classes), 0, 0), dtype=np.uint8),
         np.array([row["patient"] for row in table]),
         np.array([""] * len(images)),
     )
+    return _part(whole, only)
 
 
-def _folder(config: TrainConfig) -> TrainingSet:
+def _folder(config: TrainConfig, only: Collection[str] | None) -> TrainingSet:
     """Folders with truth.json and DICOM files, as `python -m inference phantoms` writes them."""
     rows = []
     for truth_path in sorted(Path(config.root).rglob("truth.json")):
@@ -205,4 +221,4 @@ def _folder(config: TrainConfig) -> TrainingSet:
                 rows.append(_row(truth, image.pixels, str(known["study_instance_uid"]), config))
     if not rows:
         raise ValueError(f"{config.root}: no truth.json with images of its own was found")
-    return _stack(rows)
+    return _part(_stack(rows), only)

@@ -1,0 +1,155 @@
+"""Command line: phantoms, train, package, ship, evaluate, predict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from inference.package.errors import PackageError
+from inference.preprocess.errors import ImageError
+from inference.training.config import AUGMENTATIONS, TrainConfig
+
+SHIPPED = Path(__file__).parent / "shipped"
+SHIP_NAMES = {"heatmap": "heatmap-chest-phantom", "malignancy": "malignancy-mammo-phantom"}
+
+
+def ship_config(family: str, seed: int, out: str) -> TrainConfig:
+    """The configuration of the packages in inference/shipped/."""
+    if family == "heatmap":
+        return TrainConfig(
+            "heatmap", "phantoms", out, count=3000, epochs=16, width=24, growth=16, roi_weight=2.0,
+            patience=5, minutes=60, seed=seed,
+        )  # fmt: skip
+    return TrainConfig(
+        "malignancy", "phantoms", out, count=450, epochs=14, input_size=(512, 384), classes=("malignancy",),
+        batch=8, roi_weight=2.0, patience=5, minutes=60, seed=seed,
+        augmentation=replace(AUGMENTATIONS["mild"], flip=True),
+    )  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser of `python -m inference`."""
+    top = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    phantoms = commands.add_parser("phantoms", help="write phantoms as DICOM with truth.json")
+    phantoms.add_argument("kind", choices=("breast", "chest"))
+    phantoms.add_argument("--count", type=int, default=1)
+    phantoms.add_argument("--seed", type=int, default=1, help="seed of the first; the next ones count up")
+    phantoms.add_argument("--out", type=Path, required=True)
+    phantoms.add_argument("--rows", type=int, default=2048)
+    phantoms.add_argument("--prior", action="store_true", help="breasts: with an earlier examination")
+
+    train = commands.add_parser("train", help="train a network")
+    train.add_argument("family", choices=("heatmap", "malignancy"))
+    train.add_argument("--data", choices=("phantoms", "nih64", "folder"), default="phantoms")
+    train.add_argument("--root", default="", help="folder of nih64 or of truth.json files")
+    train.add_argument("--out", required=True)
+    train.add_argument("--augment", choices=sorted(AUGMENTATIONS))
+    train.add_argument("--size", type=int, help="heat maps: side of the input, 64 times a power of two")
+    for name, kind in (
+        ("seed", int), ("count", int), ("epochs", int), ("batch", int), ("width", int), ("growth", int),
+        ("r0", float), ("roi-weight", float), ("minutes", float), ("threads", int), ("patience", int),
+    ):  # fmt: skip
+        train.add_argument(f"--{name}", type=kind)
+
+    package = commands.add_parser("package", help="make a function package of a run")
+    package.add_argument("run", type=Path)
+    package.add_argument("--out", type=Path, required=True)
+    package.add_argument("--version", default="0.1.0")
+    package.add_argument("--command", dest="made_by", default="", help="for the card: what made it")
+
+    ship = commands.add_parser("ship", help="train and package what is in inference/shipped/")
+    ship.add_argument("family", choices=("heatmap", "malignancy"))
+    ship.add_argument("--seed", type=int, default=1)
+    ship.add_argument("--runs", type=Path, default=Path("runs"))
+    ship.add_argument("--out", type=Path, help="default: the folder in inference/shipped/")
+
+    predict = commands.add_parser("predict", help="findings of DICOM files as JSON")
+    predict.add_argument("package", type=Path)
+    predict.add_argument("files", type=Path, nargs="+")
+    predict.add_argument("--device", default="auto")
+    predict.add_argument("--out", type=Path, help="JSON file with the matrices; else a summary is printed")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Bad packages, images and values are one line on stderr."""
+    args = parser().parse_args(arguments)
+    try:
+        return {
+            "phantoms": _phantoms,
+            "train": _train,
+            "package": _package,
+            "ship": _ship,
+            "predict": _predict,
+        }[args.command](args)
+    except (PackageError, ImageError, ValueError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+def _phantoms(args: argparse.Namespace) -> int:
+    from inference.phantoms import breast_case, chest
+
+    for seed in range(args.seed, args.seed + args.count):
+        folder = args.out / f"{args.kind}-{seed:06d}"
+        if args.kind == "breast":
+            size = (args.rows, round(args.rows * 1664 / 2048))
+            paths = breast_case(seed, size=size, prior=args.prior).write(folder)
+        else:
+            paths = chest(seed, size=(args.rows, args.rows)).write(folder)
+        print(f"{folder}: {len(paths)} files")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    from inference.training.loop import train
+
+    config = replace(ship_config(args.family, 1, args.out), data=args.data, root=args.root, minutes=10.0)
+    names = ("seed", "count", "epochs", "batch", "width", "growth", "r0", "roi_weight", "minutes", "threads",
+             "patience")  # fmt: skip
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    config = replace(config, **given)
+    if args.augment:
+        config = replace(config, augmentation=AUGMENTATIONS[args.augment])
+    if args.size:
+        config = replace(config, input_size=(args.size, args.size))
+    print(train(config, _say))
+    return 0
+
+
+def _package(args: argparse.Namespace) -> int:
+    from inference.package.build import build_package
+
+    print(build_package(args.run, args.out, version=args.version, command=args.made_by))
+    return 0
+
+
+def _ship(args: argparse.Namespace) -> int:
+    from inference.package.build import build_package
+    from inference.training.loop import train
+
+    name = SHIP_NAMES[args.family]
+    run = train(ship_config(args.family, args.seed, str(args.runs / name)), _say)
+    command = f"python -m inference ship {args.family} --seed {args.seed}"
+    print(build_package(run, args.out or SHIPPED / name, function_id=name, command=command))
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from inference.package import load
+
+    found = load(args.package, args.device).run(args.files)
+    if args.out:
+        args.out.write_text(json.dumps(found.to_dict()))
+    print(json.dumps(found.to_dict(matrices=False), indent=1))
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,88 @@
+"""The card of a function: on what it was trained, how well it does, what it is not fit for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference.evaluation.report import Report
+
+PURPOSE = {
+    "heatmap": "For each of the classes a 64×64 map of probabilities over the x-ray (also at rows 8, 16 and "
+    "32) and one probability for the whole image, pooled by LSE-LBA.",
+    "malignancy": "For each mammogram a map of malignancy and a score; for the case the mean over the "
+    "images of a view, the mean over the views of a side, the larger side, and a call at a threshold. "
+    "Lesions are given only for cases that are called malignant.",
+}
+
+
+def write_card(
+    path: Path, function_id: str, version: str, report: Report, command: str, outside: list[str]
+) -> None:
+    """Write card.md. `outside` are lines about scans that are no phantoms."""
+    config = report.config
+    source = {
+        "phantoms": "Phantoms drawn by this project's own generator; no person's scan was used.",
+        "nih64": "A part of NIH ChestX-ray14 at 64×64 pixels (NIH Clinical Center; Wang et al., CVPR 2017).",
+        "folder": "A folder of scans with truth.json files.",
+    }[config.data]
+    supervision = (
+        f"Labels of whole images, and the drawn regions with weight {config.roi_weight:g}."
+        if config.roi_weight and config.data != "nih64"
+        else "Labels of whole images only."
+    )
+    lines = [
+        f"# {function_id} {version}",
+        "",
+        "**Not fit for care.** Research software. "
+        + (
+            "Trained and tested on phantoms: the figures below say how well it reads phantoms, not patients."
+            if config.data == "phantoms"
+            else "Trained on few images of low resolution."
+        ),
+        "",
+        "## What it says",
+        PURPOSE[config.family],
+        "",
+        "## Training",
+        f"- Data: {source}",
+        f"- {report.counts['train']} patients for training, {report.counts['validation']} for validation "
+        f"(stopping, thresholds), {report.counts['test']} for the test below; no patient is in two parts.",
+        f"- {supervision}",
+        f"- Input {config.input_size[0]}×{config.input_size[1]}, width {config.width}, growth "
+        f"{config.growth}, r0 = {config.r0:g}; Adam, {len(report.history)} epochs, seed {config.seed}.",
+    ]
+    if command:
+        lines += [f"- Made by `{command}`."]
+    lines += ["", f"## Held-out test: {report.counts['test_images']} images", ""]
+    lines += ["AUC with 95 % bootstrap intervals over patients. A constant prediction has AUC 0.5.", ""]
+    lines += ["| class | positives | AUC | DICE with boxes | threshold |", "|---|---|---|---|---|"]
+    for item in report.classes:
+        dice = "–" if item.dice is None else f"{item.dice:.3f}"
+        threshold = report.thresholds[item.name]
+        lines.append(f"| {item.name} | {item.positives} | {item.auc} | {dice} | {threshold:.3f} |")
+    lines += [
+        f"| **mean** | | {report.mean} | | |",
+        "",
+        f"Log loss {report.log_loss:.4f}; of predicting each class's mean {report.baseline_log_loss:.4f}. "
+        "Thresholds are those of the largest Youden index on the validation part.",
+    ]
+    if report.case:
+        case = report.case
+        lines += [
+            "",
+            f"Cases ({case['cases']}, {case['malignant']} malignant): AUC {case['auc']} (constant: "
+            f"{case['baseline_auc']:.1f}); at threshold {case['threshold']:.3f} sensitivity "
+            f"{case['sensitivity']:.3f}, specificity {case['specificity']:.3f}. In malignant images the "
+            f"map's highest patch lies in the lesion in {case['peak_in_lesion']:.1%}.",
+        ]
+    if outside:
+        lines += ["", "## Outside the phantoms", *outside]
+    lines += [
+        "",
+        "## Limits",
+        "- Phantoms are cleaner than scans: no devices, no positioning faults, no post-operative change.",
+        "- Scores are not calibrated; thresholds hold for phantoms only.",
+        "- Nothing is known about differences between sites, machines, ages or groups of people.",
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
