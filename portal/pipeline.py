@@ -5,6 +5,7 @@ A topic is emitted in the transaction that makes the work; each named task is ow
 
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.received": ("portal.deidentify.tasks.deidentify_receipt",),
+    "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
     "archive.study_settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),

@@ -143,6 +143,8 @@ CACHES = {
 }
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ROUTES = ("portal.core.tasks.route",)
+CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -154,6 +156,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
+    "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
 

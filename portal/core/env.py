@@ -79,12 +79,16 @@ def database(name: str) -> dict[str, object]:
         stop(name, "has a port that is not a number")
     if not url.path.lstrip("/"):
         stop(name, "names no database")
+    # %2Frun%2Fpostgresql names a socket folder; url.hostname would lower its letters
+    host = unquote(url.netloc.rpartition("@")[2])
+    if not host.startswith("/"):
+        host = url.hostname or ""
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(url.path.lstrip("/")),
         "USER": unquote(url.username or ""),
         "PASSWORD": unquote(url.password or ""),
-        "HOST": url.hostname or "",
+        "HOST": host,
         "PORT": str(port or ""),
     }
 

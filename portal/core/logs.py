@@ -36,5 +36,13 @@ def configure(config: dict[str, Any]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config["level"])
-    for noisy in ("pydicom", "pynetdicom", "PIL", "asyncio", "urllib3", "celery.worker.strategy", "highdicom"):
+    for noisy in (
+        "pydicom",
+        "pynetdicom",
+        "PIL",
+        "asyncio",
+        "urllib3",
+        "celery.worker.strategy",
+        "highdicom",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -56,8 +56,9 @@ def send(row: OutboxEvent) -> None:
         sends=sends, next_at=timezone.now() + wait
     )
     try:
-        task = app.tasks[row.task]
-        task.apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
+        import_string(row.task).apply_async(
+            args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False
+        )
     except (OSError, app.connection_for_write().connection_errors) as error:
         log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
 
@@ -75,7 +76,9 @@ def lease(outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3) -> Iterat
     token, now = uuid.uuid4(), timezone.now()
     free = OutboxEvent.objects.filter(pk=outbox_id, state=OutboxEvent.State.WAITING)
     until = now + timedelta(seconds=LEASE_SECONDS)
-    if not free.update(state=OutboxEvent.State.LEASED, lease=token, leased_until=until, attempts=F("attempts") + 1):
+    if not free.update(
+        state=OutboxEvent.State.LEASED, lease=token, leased_until=until, attempts=F("attempts") + 1
+    ):
         yield False
         return
     stop = threading.Event()
@@ -114,9 +117,14 @@ def _put_back(outbox_id: int, token: uuid.UUID, error: BaseException) -> None:
     state = OutboxEvent.State.FAILED if row.attempts >= MAX_ATTEMPTS else OutboxEvent.State.WAITING
     pause = timedelta(seconds=min(2**row.attempts, 300))
     OutboxEvent.objects.filter(pk=outbox_id, lease=token).update(
-        state=state, error=f"{type(error).__name__}: {error}"[:2000], next_at=timezone.now() + pause, lease=None
+        state=state,
+        error=f"{type(error).__name__}: {error}"[:2000],
+        next_at=timezone.now() + pause,
+        lease=None,
     )
-    log.warning("outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, exc_info=error)
+    log.warning(
+        "outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, exc_info=error
+    )
 
 
 def sweep(limit: int = 500) -> int:

@@ -19,6 +19,12 @@ from portal.core import outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
+QUEUES: dict[str, str] = {}  # task name → queue
+
+
+def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
+    """Celery's router: the queue that the task's decorator fixed."""
+    return {"queue": QUEUES[name]} if name in QUEUES else None
 
 
 def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
@@ -33,9 +39,10 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
                 if mine:
                     body(*args, **payload)
 
+        name = f"{body.__module__}.{body.__name__}"
+        QUEUES[name] = queue
         return app.task(
-            name=f"{body.__module__}.{body.__name__}",
-            queue=queue,
+            name=name,
             acks_late=True,
             reject_on_worker_lost=True,
             ignore_result=True,
