@@ -7,10 +7,12 @@ lease while it works, and closes it; when the worker dies the lease runs out and
 from __future__ import annotations
 
 import threading
+import traceback
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from django.conf import settings
@@ -64,8 +66,12 @@ def send(row: OutboxEvent) -> None:
 
 
 @contextmanager
-def lease(outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3) -> Iterator[bool]:
+def lease(
+    outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3, private: bool = False
+) -> Iterator[bool]:
     """Hold the row while the body works; yields False when it is done or held by another.
+
+    private: the error's words may hold an identity, so only its kind and place are kept.
 
     An error in the body puts the row back with a growing pause, or closes it as failed after
     MAX_ATTEMPTS; the error goes on to the caller either way.
@@ -89,7 +95,7 @@ def lease(outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3) -> Iterat
         yield True
     except BaseException as error:
         stop.set()
-        _put_back(outbox_id, token, error)
+        _put_back(outbox_id, token, describe(error, private))
         raise
     else:
         held.update(state=OutboxEvent.State.DONE, done_at=timezone.now(), error="")
@@ -108,7 +114,16 @@ def _renew(outbox_id: int, token: uuid.UUID, stop: threading.Event, heartbeat: f
         connections.close_all()
 
 
-def _put_back(outbox_id: int, token: uuid.UUID, error: BaseException) -> None:
+def describe(error: BaseException, private: bool) -> str:
+    """An error in one line; without its words when they may hold an identity."""
+    if not private:
+        return f"{type(error).__name__}: {error}"[:2000]
+    places = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _put_back(outbox_id: int, token: uuid.UUID, words: str) -> None:
     if connection.in_atomic_block and connection.needs_rollback:
         return  # the surrounding test transaction is lost; the lease runs out by itself
     row = OutboxEvent.objects.filter(pk=outbox_id, lease=token).first()

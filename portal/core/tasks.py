@@ -34,7 +34,7 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=args[0] if args else None),
-                outbox.lease(outbox_id) as mine,
+                outbox.lease(outbox_id, private=queue == "identities") as mine,
             ):
                 if mine:
                     body(*args, **payload)

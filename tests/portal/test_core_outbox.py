@@ -114,3 +114,12 @@ def test_a_broker_that_is_away_only_delays(settings: Any) -> None:
         app._pool = None
     remember("away", outbox_id=row.pk)
     assert done == ["away"]
+
+
+def test_an_identity_task_keeps_no_words_of_its_error() -> None:
+    row = owe("secret")
+    with pytest.raises(ValueError), outbox.lease(row.pk, private=True):
+        raise ValueError("PatientName DOE^JANE is malformed")
+    row.refresh_from_db()
+    assert row.error.startswith("ValueError at test_core_outbox.py:")
+    assert "DOE" not in row.error
