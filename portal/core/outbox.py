@@ -133,12 +133,12 @@ def _put_back(outbox_id: int, token: uuid.UUID, words: str) -> None:
     pause = timedelta(seconds=min(2**row.attempts, 300))
     OutboxEvent.objects.filter(pk=outbox_id, lease=token).update(
         state=state,
-        error=f"{type(error).__name__}: {error}"[:2000],
+        error=words,
         next_at=timezone.now() + pause,
         lease=None,
     )
     log.warning(
-        "outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, exc_info=error
+        "outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, error=words
     )
 
 
