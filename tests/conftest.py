@@ -1,0 +1,101 @@
+"""Fixtures for every test: the real processes, the browser, and what cannot run here said by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.embedded.config import ROOT, Home, free_port
+from tests.support import CHROMIUM_ARGS, Stack, wait_for
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder of reference data; tests that use it are marked `reference`."""
+    return Path(os.environ["CONCORD_REFERENCE_DATA"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, by name, what needs reference data that is not here."""
+    if os.environ.get("CONCORD_REFERENCE_DATA"):
+        return
+    out = [item for item in items if item.get_closest_marker("reference")]
+    if out:
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=out)
+        config.stash[NOT_RUN] = [item.nodeid for item in out]
+
+
+NOT_RUN = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for name in config.stash.get(NOT_RUN, []):
+        terminalreporter.write_line(f"NOT RUN (CONCORD_REFERENCE_DATA is not set): {name}")
+
+
+def chromium() -> str:
+    """The browser that `make test` found or installed."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    raise RuntimeError("no Chromium on this machine; `make test` says how to get one")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    return {"executable_path": chromium(), "args": CHROMIUM_ARGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_context_args, "viewport": {"width": 1400, "height": 950}}
+
+
+def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subprocess.Popen[bytes], Stack]:
+    """Start a portal as `make demo` does, in `folder`; returns when demo.json is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drop = {k for k in os.environ if k.startswith("CONCORD_") and k != "CONCORD_REFERENCE_DATA"}
+    drop |= {"DATABASE_URL", "BROKER_URL", "CHANNEL_URL", "SECRET_KEY", "STORAGE_URL", "LANDING_URL"}
+    ports = {
+        v: str(free_port())
+        for v in ("CONCORD_PORT", "CONCORD_DICOM_PORT", "CONCORD_PG_PORT", "CONCORD_VALKEY_PORT")
+    }
+    settings = {"CONCORD_HOME": str(folder), "CONCORD_DEMO_SCANS": "1" if scans else "0", **ports, **env}
+    clean = {k: v for k, v in os.environ.items() if k not in drop}
+    log = (folder / "supervisor.log").open("wb")
+    command = [sys.executable, "-m", "deploy.embedded", "demo"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**clean, **settings}, stdout=log, stderr=log)
+    info = folder / "demo.json"
+
+    def ready() -> dict[str, Any] | None:
+        if process.poll() is not None:
+            words = (folder / "supervisor.log").read_text(errors="replace")[-3000:]
+            raise AssertionError(f"the portal ended with {process.returncode}:\n{words}")
+        return json.loads(info.read_text()) if info.exists() else None
+
+    content = wait_for(ready, 240, "the portal is ready")
+    home = Home(folder, ports={}, secrets=json.loads((folder / "secrets" / "secrets.json").read_text()))
+    home.ports = {"web": 0, "dicom": 0, "postgres": int(settings["CONCORD_PG_PORT"]), "valkey": 0}
+    return process, Stack(home, content)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """All processes of a portal with the demo's people and no scans yet."""
+    folder = Path(tempfile.mkdtemp(prefix="concord-stack-"))
+    folder.chmod(0o755)
+    process, running = start_portal(folder)
+    yield running
+    process.terminate()
+    process.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
