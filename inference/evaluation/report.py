@@ -73,7 +73,7 @@ def evaluate(run: Path) -> Report:
     return Report(
         config=config,
         counts={part: len(names) for part, names in patients.items()} | {"test_images": len(test)},
-        thresholds={name: round(float(value), 4) for name, value in thresholds.items()},
+        thresholds={name: round(float(value), 6) for name, value in thresholds.items()},
         region_thresholds=region_thresholds,
         classes=tuple(_class(config, test, checked, k) for k in range(len(config.classes))),
         mean=auc_interval(test.labels, checked.pooled, test.patients, draws=500),

@@ -136,8 +136,9 @@ def dataset(
     ds.SoftwareVersions = "1"
     ds.BodyPartExamined, ds.ViewPosition = body_part, view
     ds.PatientOrientation = list(orientation)
-    if laterality:
-        ds.ImageLaterality = laterality
+    ds.ImageLaterality = laterality or "U"  # U: not one of a pair (PS3.3 C.8.11.2)
+    ds.PositionReferenceIndicator = ""
+    ds.AcquisitionContextSequence = Sequence([])
     _view_codes(ds, modality, view)
     ds.ImagerPixelSpacing = [spacing_mm, spacing_mm]
     ds.Rows, ds.Columns = pixels.shape
@@ -178,7 +179,6 @@ def _identify(ds: FileDataset, who: Identity, description: str) -> None:
     step = Dataset()
     step.ScheduledPerformingPhysicianName = who.physician
     step.PatientName = who.patient_name
-    request.ScheduledProtocolCodeSequence = Sequence([])
     request.ReferencedPatientSequence = Sequence([step])
     ds.RequestAttributesSequence = Sequence([request])
     block = ds.private_block(0x0099, "CONCORD PHANTOM", create=True)
@@ -193,14 +193,22 @@ def _view_codes(ds: FileDataset, modality: str, view: str) -> None:
         "MLO": ("399368009", "medio-lateral oblique"),
         "PA": ("399348003", "postero-anterior"),
     }
-    value, meaning = meanings[view]
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    code = _code(*meanings[view])
     if modality == "MG":
         code.ViewModifierCodeSequence = Sequence([])
         ds.PositionerType, ds.OrganExposed = "MAMMOGRAPHIC", "BREAST"
+        ds.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
         ds.BreastImplantPresent, ds.PartialView = "NO", "NO"
+    else:
+        ds.PositionerType = ""
+        ds.AnatomicRegionSequence = Sequence([_code("51185008", "Chest")])
     ds.ViewCodeSequence = Sequence([code])
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    return code
 
 
 def save(ds: FileDataset, path: Path) -> Path:

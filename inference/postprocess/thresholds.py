@@ -20,7 +20,8 @@ def youden(labels: NDArray[Any], scores: NDArray[Any]) -> float:
     if positive.all() or not positive.any():
         return 0.5
     sensitivity, specificity, thresholds = curve(labels, scores)
-    return _between(thresholds, int(np.argmax(sensitivity + specificity)))
+    # Ties go to the higher threshold; rounding keeps them ties.
+    return _between(thresholds, int(np.argmax(np.round(sensitivity + specificity, 9))))
 
 
 def at_sensitivity(labels: NDArray[Any], scores: NDArray[Any], wanted: float) -> float:

@@ -16,6 +16,7 @@ from portal.ingest.models import Source
 class Patient(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="patients")
     pseudonym = models.CharField(max_length=64)
+    name = models.CharField(max_length=200, blank=True)  # as de-identified; empty from most sources
     sex = models.CharField(max_length=1, blank=True)
     risk_factors = models.JSONField(default=dict, blank=True)
     longitudinal_quality = models.FloatField(null=True)
@@ -27,7 +28,8 @@ class Patient(models.Model):
         return self.pseudonym
 
 
-@pghistory.track(exclude=["headers"])
+# the counters grow with every instance and say nothing that the instances do not
+@pghistory.track(exclude=["headers", "series_count", "instance_count", "revision", "last_instance_at"])
 class Study(StateModel):
     """One examination. `arriving` until no instance came for a while, then `settled`."""
 
@@ -116,7 +118,8 @@ class Instance(models.Model):
     name = models.CharField(max_length=300)  # in the archive storage
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
-    # [[offset, length], …] of each frame in the file (encapsulated: of its fragments); empty: no pixels
+    # [[offset, length, …], …]: the pieces of each frame in the file; empty: no pixels, or the frames
+    # have to be decoded to be served (archive/frames.py)
     frame_table = models.JSONField(default=list)
     stored_at = models.DateTimeField(default=timezone.now)
 

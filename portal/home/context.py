@@ -1,10 +1,26 @@
 """What every page's shell needs."""
 
+from __future__ import annotations
+
 from django.http import HttpRequest
+
+from portal.accounts.queries import memberships
+from portal.home.navigation import pages
+
+THEMES = ("light", "dark")
 
 
 def shell(request: HttpRequest) -> dict[str, object]:
-    """Organisation and roles for the navigation; nothing for strangers."""
+    """Organisation, roles, navigation and theme; only the theme for strangers."""
+    chosen = request.COOKIES.get("theme", "")
+    theme = chosen if chosen in THEMES else ""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
-        return {"organisation": None, "roles": set()}
-    return {"organisation": request.organisation, "roles": request.roles}  # type: ignore[attr-defined]
+        return {"organisation": None, "roles": set(), "theme": theme}
+    roles = set(request.roles)  # type: ignore[attr-defined]
+    return {
+        "organisation": request.organisation,  # type: ignore[attr-defined]
+        "organisations": [m.organisation for m in memberships(request.user)],
+        "roles": roles,
+        "navigation": pages(roles, request.path),
+        "theme": theme,
+    }

@@ -1,0 +1,119 @@
+"""Reads of the archive; every one of them begins at the access door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404
+
+from portal.accounts.models import Membership, Role
+from portal.accounts.queries import organisation_ids
+from portal.archive.models import Instance, Series, Study
+
+# What a role may do with scans. Account administrators see bills, not patients.
+NEEDS: dict[str, frozenset[str]] = {
+    "read": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN, Role.AUDITOR}),
+    "output": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "run": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+}
+
+
+def organisations(user: Any, need: str = "read") -> list[int]:
+    """Keys of the organisations in which the user may do what `need` names."""
+    cache: dict[str, list[int]] = user.__dict__.setdefault("_archive_needs", {})
+    if need not in cache:
+        cache[need] = list(
+            Membership.objects.filter(
+                user=user.pk,
+                active=True,
+                organisation__in=organisation_ids(user),
+                roles__overlap=sorted(NEEDS[need]),
+            ).values_list("organisation_id", flat=True)
+        )
+    return cache[need]
+
+
+def studies(user: Any, need: str = "read") -> QuerySet[Study]:
+    """The studies that the user may see."""
+    return Study.objects.filter(organisation__in=organisations(user, need))
+
+
+def access_study(user: Any, study_uid: str, need: str = "read") -> Study:
+    """The one door to a study, by UID. Raises Http404 for missing and forbidden alike."""
+    study = studies(user, need).select_related("patient").filter(study_uid=study_uid).order_by("pk").first()
+    if study is None:
+        raise Http404
+    return study
+
+
+def access_series(user: Any, study_uid: str, series_uid: str, need: str = "read") -> Series:
+    """A series through the door of its study. Raises Http404."""
+    return _one(
+        Series.objects.select_related("study").filter(
+            organisation__in=organisations(user, need), series_uid=series_uid, study__study_uid=study_uid
+        )
+    )
+
+
+def access_instance(user: Any, study_uid: str, series_uid: str, sop_uid: str, need: str = "read") -> Instance:
+    """An instance through the door of its study; its headers are not loaded. Raises Http404."""
+    return _one(
+        Instance.objects.defer("headers").filter(
+            organisation__in=organisations(user, need),
+            sop_uid=sop_uid,
+            series__series_uid=series_uid,
+            study__study_uid=study_uid,
+        )
+    )
+
+
+def _one(rows: QuerySet) -> Any:
+    row = rows.order_by("pk").first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def image_list(study: Study, with_priors: bool = True) -> list[dict[str, Any]]:
+    """The images of a study and its priors, as the reading room's bundle lists them.
+
+    Priors are the same patient's earlier studies that share a modality, newest first, three at most.
+    """
+    images = _images(study, "current")
+    for prior in priors(study) if with_priors else []:
+        images += _images(prior, "prior")
+    return images
+
+
+def priors(study: Study, limit: int = 3) -> list[Study]:
+    """Earlier studies of the same patient with a modality in common, newest first."""
+    if not study.modalities:
+        return []
+    rows = Study.objects.filter(
+        organisation_id=study.organisation_id, patient_id=study.patient_id, modalities__overlap=study.modalities
+    ).exclude(pk=study.pk)
+    if study.study_date:
+        rows = rows.filter(study_date__lt=study.study_date)
+    return list(rows.order_by("-study_date", "-pk")[:limit])
+
+
+def _images(study: Study, role: str) -> list[dict[str, Any]]:
+    rows = Instance.objects.filter(study=study, rows__gt=0).select_related("series").defer("headers", "frame_table")
+    return [
+        {
+            "study_uid": study.study_uid,
+            "series_uid": row.series.series_uid,
+            "sop_uid": row.sop_uid,
+            "modality": row.series.modality,
+            "laterality": row.laterality or None,
+            "view": row.view or None,
+            "rows": row.rows,
+            "columns": row.columns,
+            "frames": row.frames,
+            "instance_number": row.number,
+            "role": role,
+            "study_date": study.study_date.isoformat() if study.study_date else None,
+        }
+        for row in rows.order_by("series__number", "series_id", "number", "pk")
+    ]

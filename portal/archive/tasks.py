@@ -1,0 +1,18 @@
+"""Tasks of the archive."""
+
+from __future__ import annotations
+
+from portal.archive import actions
+from portal.core.tasks import identity_task, short_task
+
+
+@identity_task
+def store_receipt(receipt_id: str) -> None:
+    """Put a de-identified file into the archive."""
+    actions.store_receipt(receipt_id)
+
+
+@short_task
+def settle_studies() -> None:
+    """Close the studies to which nothing more came (beat, every two seconds)."""
+    actions.settle_due_studies()
