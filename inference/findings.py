@@ -139,9 +139,7 @@ class ImageFindings:
         out["regions"] = [region.to_dict() for region in self.regions]
         out["warnings"] = list(self.warnings)
         out["global_probabilities"], out["present"] = dict(self.global_probabilities), dict(self.present)
-        out["matrices"] = (
-            {str(row): _packed(array) for row, array in self.matrices.items()} if matrices else {}
-        )
+        out["matrices"] = {str(row): _packed(array) for row, array in self.matrices.items()} if matrices else {}
         return out
 
     @classmethod

@@ -67,8 +67,7 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
     drop = {k for k in os.environ if k.startswith("CONCORD_") and k != "CONCORD_REFERENCE_DATA"}
     drop |= {"DATABASE_URL", "BROKER_URL", "CHANNEL_URL", "SECRET_KEY", "STORAGE_URL", "LANDING_URL"}
     ports = {
-        v: str(free_port())
-        for v in ("CONCORD_PORT", "CONCORD_DICOM_PORT", "CONCORD_PG_PORT", "CONCORD_VALKEY_PORT")
+        v: str(free_port()) for v in ("CONCORD_PORT", "CONCORD_DICOM_PORT", "CONCORD_PG_PORT", "CONCORD_VALKEY_PORT")
     }
     settings = {"CONCORD_HOME": str(folder), "CONCORD_DEMO_SCANS": "1" if scans else "0", **ports, **env}
     clean = {k: v for k, v in os.environ.items() if k not in drop}

@@ -31,9 +31,7 @@ def die_with_parent(number: int = signal.SIGTERM) -> Callable[[], None] | None:
     return prepare
 
 
-def start(
-    command: list[str], *, on_parent_death: int = signal.SIGTERM, **options: Any
-) -> subprocess.Popen[bytes]:
+def start(command: list[str], *, on_parent_death: int = signal.SIGTERM, **options: Any) -> subprocess.Popen[bytes]:
     """Start a child in its own session, so that a terminal's Ctrl-C reaches only the supervisor."""
     return subprocess.Popen(
         command,

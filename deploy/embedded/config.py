@@ -99,13 +99,9 @@ class Home:
         if self.own_postgres:
             env["DATABASE_URL"] = self.database_url(zone)
         else:
-            variable = {"owner": "DATABASE_URL", "app": "APP_DATABASE_URL"}.get(
-                zone, "IDENTITIES_DATABASE_URL"
-            )
+            variable = {"owner": "DATABASE_URL", "app": "APP_DATABASE_URL"}.get(zone, "IDENTITIES_DATABASE_URL")
             if not os.environ.get(variable):
-                raise StartError(
-                    f"setting {variable}: is not set (an outside DATABASE_URL needs one URL a role)"
-                )
+                raise StartError(f"setting {variable}: is not set (an outside DATABASE_URL needs one URL a role)")
             env["DATABASE_URL"] = os.environ[variable]
         if self.own_valkey:
             address = f"redis://:{quote(self.secrets['valkey'], safe='')}@127.0.0.1:{self.ports['valkey']}"
@@ -126,9 +122,7 @@ class Home:
     def check_ports(self) -> None:
         """Raise StartError that names the first port that something else holds."""
         for name, (variable, _, what) in PORTS.items():
-            mine = (name == "postgres" and not self.own_postgres) or (
-                name == "valkey" and not self.own_valkey
-            )
+            mine = (name == "postgres" and not self.own_postgres) or (name == "valkey" and not self.own_valkey)
             if not mine and taken(self.ports[name]):
                 raise StartError(
                     f"port {self.ports[name]} for {what} is taken by another program; "

@@ -52,9 +52,7 @@ class Postgres:
     def _run(self, *command: str, timeout: float = 60) -> None:
         # temporary files, not pipes: the server inherits them and would keep a pipe open
         with tempfile.TemporaryFile("w+") as out:
-            user = (
-                {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
-            )
+            user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
             program = [str(self.bin / command[0]), *command[1:]]
             env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
             done = subprocess.run(
@@ -175,7 +173,5 @@ class Postgres:
                 return
             except psycopg.OperationalError:
                 if time.monotonic() > end or (self.process and self.process.poll() is not None):
-                    raise StartError(
-                        f"PostgreSQL did not start; see {self.home.path}/log/postgres.log"
-                    ) from None
+                    raise StartError(f"PostgreSQL did not start; see {self.home.path}/log/postgres.log") from None
                 time.sleep(0.05)

@@ -33,9 +33,7 @@ def _start() -> None:
         db.execute("ALTER SYSTEM SET fsync = off")  # a test cluster may be lost
         db.execute("SELECT pg_reload_conf()")
     zone = home.env("identities")  # tests see all settings, the vault key too, as the owner of the database
-    os.environ.update(
-        zone | {"DATABASE_URL": home.database_url("owner"), "CONCORD_TEST_SERVERS": str(folder)}
-    )
+    os.environ.update(zone | {"DATABASE_URL": home.database_url("owner"), "CONCORD_TEST_SERVERS": str(folder)})
     os.environ["CONCORD_TEST_APP_URL"] = home.database_url("app")
     os.environ["CONCORD_TEST_IDENTITIES_URL"] = home.database_url("identities")
 

@@ -78,9 +78,7 @@ class Supervisor:
     def start_servers(self) -> None:
         """Start PostgreSQL and Valkey, unless outside ones are used."""
         if children.alive(self.running_pid(), "deploy.embedded"):
-            raise StartError(
-                f"the portal already runs here (process {self.running_pid()}); `make demo-stop` ends it"
-            )
+            raise StartError(f"the portal already runs here (process {self.running_pid()}); `make demo-stop` ends it")
         self.home.check_ports()
         self.pid_file.write_text(str(os.getpid()))
         if self.valkey:
@@ -105,9 +103,7 @@ class Supervisor:
             text=True,
         )
         if done.returncode:
-            raise StartError(
-                f"manage.py {arguments[0]} failed:\n{(done.stderr or done.stdout).strip()[-3000:]}"
-            )
+            raise StartError(f"manage.py {arguments[0]} failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
 
     def start_processes(self, extra_env: dict[str, str] | None = None) -> None:
         """Start every process; they restart by themselves from now on (see `watch`)."""
@@ -129,9 +125,7 @@ class Supervisor:
         pids = {p.name: p.child.pid for p in self.processes if p.child}
         (self.home.path / "run" / "pids.json").write_text(json.dumps(pids))
         assert process.child.stdout is not None
-        threading.Thread(
-            target=self._copy, args=(process.name, process.child.stdout, log), daemon=True
-        ).start()
+        threading.Thread(target=self._copy, args=(process.name, process.child.stdout, log), daemon=True).start()
 
     def _copy(self, name: str, pipe: IO[bytes], log: Path) -> None:
         with log.open("ab") as out:
@@ -191,9 +185,7 @@ class Supervisor:
 
     def _web_answers(self) -> bool:
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.home.ports['web']}/readyz", timeout=5
-            ) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.home.ports['web']}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -53,9 +53,7 @@ class Valkey:
             )
         if not children.wait_gone(self.pid(), "valkey-server", 20):
             raise StartError(f"another Valkey (process {self.pid()}) still uses {self.folder}")
-        self.process = children.start(
-            [str(binary()), str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.process = children.start([str(binary()), str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid_file.write_text(str(self.process.pid))
         end = time.monotonic() + 20
         while True:

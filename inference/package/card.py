@@ -15,9 +15,7 @@ PURPOSE = {
 }
 
 
-def write_card(
-    path: Path, function_id: str, version: str, report: Report, command: str, outside: list[str]
-) -> None:
+def write_card(path: Path, function_id: str, version: str, report: Report, command: str, outside: list[str]) -> None:
     """Write card.md. `outside` are lines about scans that are no phantoms."""
     config = report.config
     source = {

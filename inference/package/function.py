@@ -201,9 +201,7 @@ class FunctionPackage:
             raise ValueError("no image was given")
         if hints is not None and len(hints) != len(paths):
             raise ValueError(f"{len(hints)} hints for {len(paths)} images")
-        chunks = [
-            (paths[i : i + size], hints[i : i + size] if hints else None) for i in range(0, len(paths), size)
-        ]
+        chunks = [(paths[i : i + size], hints[i : i + size] if hints else None) for i in range(0, len(paths), size)]
         with ThreadPoolExecutor(1) as pool:
             waiting: Future[Batch] | None = pool.submit(self.prepare, *chunks[0])
             for index, (chunk, _) in enumerate(chunks):

@@ -142,9 +142,7 @@ def breast_case(
             description="Screening mammography",
         )  # fmt: skip
         images.append(BreastImage(name, pixels, truth, ds))
-    earlier = (
-        breast_case(seed, malignant=malignant, size=size, density=density, years_earlier=2) if prior else None
-    )
+    earlier = breast_case(seed, malignant=malignant, size=size, density=density, years_earlier=2) if prior else None
     return BreastCase(seed, malignant, density, side, identity, tuple(images), earlier)
 
 
@@ -216,9 +214,7 @@ def _skin_distance(x: Float, y: Float, plan: BreastPlan, half: float, centre: fl
     profile = np.clip(1 - np.abs(lift) ** 2.3, 0, None) ** 0.62 + sag
     boundary = plan.depth * profile
     if view == "MLO":  # the axillary fold leaves the image at its upper edge
-        fold = (0.62 * plan.depth) * (1 + 0.10 * np.clip(-lift - 0.9, 0, None)) - 60 * np.logaddexp(
-            0, (lift + 0.5) * 8
-        )
+        fold = (0.62 * plan.depth) * (1 + 0.10 * np.clip(-lift - 0.9, 0, None)) - 60 * np.logaddexp(0, (lift + 0.5) * 8)
         boundary = 12.0 * np.logaddexp(boundary / 12.0, np.clip(fold, 0, None) / 12.0)
         boundary -= 12.0 * np.log(2) * np.exp(-boundary / 30.0) + 3.0 * smooth_step(lift, 0.9, 1.05)
     slope = np.gradient(boundary[:, 0], y[:, 0]).astype(np.float32)[:, None]

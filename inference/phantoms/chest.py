@@ -51,9 +51,7 @@ class ChestImage:
         }
 
 
-def chest(
-    seed: int, *, classes: Sequence[str] | None = None, size: tuple[int, int] = (2048, 2048)
-) -> ChestImage:
+def chest(seed: int, *, classes: Sequence[str] | None = None, size: tuple[int, int] = (2048, 2048)) -> ChestImage:
     """Chest of a seed; the same arguments give the same bytes.
 
     classes  findings to draw, empty for a healthy chest, or None to let the seed draw (none in three of ten,

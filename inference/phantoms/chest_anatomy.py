@@ -174,12 +174,7 @@ def _ribs(plan: ChestPlan, rng: np.random.Generator, grid: Grid, size: tuple[int
                 front = top + 0.205 - 0.105 * lateral + 0.02 * lateral**2
                 out += 0.030 * _band(y - front, 0.014) * near * smooth_step(lateral, 0.38, 0.62)
         clavicle = plan.apex + 0.070 - 0.045 * lateral + 0.02 * np.sin(lateral * 5)
-        out += (
-            0.085
-            * _band(y - clavicle, 0.013)
-            * smooth_step(lateral, 0.10, 0.17)
-            * smooth_step(lateral, 1.25, 1.1)
-        )
+        out += 0.085 * _band(y - clavicle, 0.013) * smooth_step(lateral, 0.10, 0.17) * smooth_step(lateral, 1.25, 1.1)
     return out
 
 

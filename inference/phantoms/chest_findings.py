@@ -35,9 +35,7 @@ def _shape(grid: Grid) -> tuple[int, int]:
     return grid.x.shape[0], grid.x.shape[1]
 
 
-def _place(
-    rng: np.random.Generator, grid: Grid, low: float, high: float, margin: float
-) -> tuple[float, float]:
+def _place(rng: np.random.Generator, grid: Grid, low: float, high: float, margin: float) -> tuple[float, float]:
     """A spot inside a lung, between heights low and high, at least `margin` from its edge."""
     for _ in range(80):
         x, y = float(rng.uniform(0.12, 0.88)), float(rng.uniform(low, high))

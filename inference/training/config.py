@@ -77,8 +77,6 @@ class TrainConfig:
     def load(cls, path: Path) -> TrainConfig:
         """Read config.json."""
         raw = json.loads(path.read_text())
-        raw["augmentation"] = Augmentation(
-            **{**raw["augmentation"], "zoom": tuple(raw["augmentation"]["zoom"])}
-        )
+        raw["augmentation"] = Augmentation(**{**raw["augmentation"], "zoom": tuple(raw["augmentation"]["zoom"])})
         raw["input_size"], raw["classes"] = tuple(raw["input_size"]), tuple(raw["classes"])
         return cls(**raw)

@@ -178,9 +178,7 @@ def _phantoms(config: TrainConfig, only: Collection[str] | None) -> TrainingSet:
 
 def _stack(rows: list[Row]) -> TrainingSet:
     images, labels, regions, patients, views = zip(*rows, strict=True)
-    return TrainingSet(
-        np.stack(images), np.stack(labels), np.stack(regions), np.array(patients), np.array(views)
-    )
+    return TrainingSet(np.stack(images), np.stack(labels), np.stack(regions), np.array(patients), np.array(views))
 
 
 def _part(whole: TrainingSet, only: Collection[str] | None) -> TrainingSet:

@@ -80,9 +80,7 @@ class Qualification(models.Model):
     valid_until = models.DateField(null=True, blank=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["user", "organisation", "category"], name="one_qualification")
-        ]
+        constraints = [models.UniqueConstraint(fields=["user", "organisation", "category"], name="one_qualification")]
 
     def __str__(self) -> str:
         return f"{self.user}: {self.category}"

@@ -23,11 +23,6 @@ from portal.ingest.models import Receipt
 log = structlog.get_logger(__name__)
 
 
-def staged_name(receipt_id: object) -> str:
-    """Where de-identification puts the clean file of a receipt."""
-    return f"staging/{receipt_id}.dcm"
-
-
 def store_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     """Put the clean file of a receipt into the archive; twice has the effect of once.
 
@@ -36,7 +31,7 @@ def store_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     or the rows and a left-over (removed by the second run). A file that cannot be stored ends in quarantine.
     """
     receipt = Receipt.objects.select_related("organisation", "source").get(pk=receipt_id)
-    staged = staged_name(receipt.pk)
+    staged = storage.staged_name(receipt.pk)
     if receipt.state == Receipt.State.DEIDENTIFIED:
         try:
             with local_copy(storage.archive(), staged) as path:
@@ -79,7 +74,9 @@ def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
     organisation = receipt.organisation
     patient = _patient(receipt, parsed)
     study, new_study = Study.objects.get_or_create(
-        organisation=organisation, study_uid=parsed.study_uid, defaults=_study_values(receipt, patient, parsed)
+        organisation=organisation,
+        study_uid=parsed.study_uid,
+        defaults=_study_values(receipt, patient, parsed),
     )
     study = Study.objects.select_for_update().get(pk=study.pk)
     if study.patient_id != patient.pk:
@@ -119,7 +116,10 @@ def _grow(study: Study, series: Series, parsed: Parsed, new_study: bool, new_ser
     }
     if modality and modality not in study.modalities:
         values["modalities"] = sorted({*study.modalities, modality})
-    for field, keyword, limit in (("description", "StudyDescription", 200), ("body_part", "BodyPartExamined", 32)):
+    for field, keyword, limit in (
+        ("description", "StudyDescription", 200),
+        ("body_part", "BodyPartExamined", 32),
+    ):
         if not getattr(study, field) and (text := parsed.text(keyword, limit)):
             values[field] = text
     Study.objects.filter(pk=study.pk).update(**values)
@@ -203,5 +203,3 @@ def _move(receipt: Receipt, state: str, reason: str, detail: str, **uids: str) -
 def _announce(study: Study) -> None:
     data = {"study_uid": study.study_uid, "state": study.state}
     announce([org_group(study.organisation_id)], "study.arrived", data)
-
-

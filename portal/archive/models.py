@@ -68,9 +68,7 @@ class Study(StateModel):
             models.Index(fields=["organisation", "-id"], name="study_newest"),
             models.Index(fields=["organisation", "study_date", "id"], name="study_date"),
             models.Index(fields=["organisation", "accession"], name="study_accession"),
-            models.Index(
-                fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"
-            ),
+            models.Index(fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"),
             GinIndex(fields=["headers"], name="study_headers", opclasses=["jsonb_path_ops"]),
             GinIndex(fields=["modalities"], name="study_modalities"),
         ]

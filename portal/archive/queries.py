@@ -91,7 +91,9 @@ def priors(study: Study, limit: int = 3) -> list[Study]:
     if not study.modalities:
         return []
     rows = Study.objects.filter(
-        organisation_id=study.organisation_id, patient_id=study.patient_id, modalities__overlap=study.modalities
+        organisation_id=study.organisation_id,
+        patient_id=study.patient_id,
+        modalities__overlap=study.modalities,
     ).exclude(pk=study.pk)
     if study.study_date:
         rows = rows.filter(study_date__lt=study.study_date)

@@ -58,17 +58,13 @@ def send(row: OutboxEvent) -> None:
         sends=sends, next_at=timezone.now() + wait
     )
     try:
-        import_string(row.task).apply_async(
-            args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False
-        )
+        import_string(row.task).apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
     except (OSError, app.connection_for_write().connection_errors) as error:
         log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
 
 
 @contextmanager
-def lease(
-    outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3, private: bool = False
-) -> Iterator[bool]:
+def lease(outbox_id: int | None, heartbeat: float = LEASE_SECONDS / 3, private: bool = False) -> Iterator[bool]:
     """Hold the row while the body works; yields False when it is done or held by another.
 
     private: the error's words may hold an identity, so only its kind and place are kept.
@@ -82,9 +78,7 @@ def lease(
     token, now = uuid.uuid4(), timezone.now()
     free = OutboxEvent.objects.filter(pk=outbox_id, state=OutboxEvent.State.WAITING)
     until = now + timedelta(seconds=LEASE_SECONDS)
-    if not free.update(
-        state=OutboxEvent.State.LEASED, lease=token, leased_until=until, attempts=F("attempts") + 1
-    ):
+    if not free.update(state=OutboxEvent.State.LEASED, lease=token, leased_until=until, attempts=F("attempts") + 1):
         yield False
         return
     stop = threading.Event()
@@ -137,9 +131,7 @@ def _put_back(outbox_id: int, token: uuid.UUID, words: str) -> None:
         next_at=timezone.now() + pause,
         lease=None,
     )
-    log.warning(
-        "outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, error=words
-    )
+    log.warning("outbox.task_failed", task=row.task, key=row.key, attempts=row.attempts, state=state, error=words)
 
 
 def sweep(limit: int = 500) -> int:

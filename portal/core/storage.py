@@ -30,3 +30,8 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def staged_name(receipt_id: object) -> str:
+    """Where the clean file of a receipt waits in the archive storage until the archive takes it."""
+    return f"staging/{receipt_id}.dcm"

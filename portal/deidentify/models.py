@@ -17,9 +17,7 @@ class VaultPatient(models.Model):
 
     class Meta:
         db_table = '"identities"."vault_patient"'
-        constraints = [
-            models.UniqueConstraint(fields=["organisation_id", "pseudonym"], name="vault_pseudonym_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "pseudonym"], name="vault_pseudonym_once")]
 
     def __str__(self) -> str:
         return self.pseudonym
@@ -35,9 +33,7 @@ class VaultUid(models.Model):
 
     class Meta:
         db_table = '"identities"."vault_uid"'
-        constraints = [
-            models.UniqueConstraint(fields=["organisation_id", "kind", "pseudonym"], name="vault_uid_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "kind", "pseudonym"], name="vault_uid_once")]
 
     def __str__(self) -> str:
         return self.pseudonym

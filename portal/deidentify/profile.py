@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
@@ -74,6 +74,7 @@ class Outcome:
 
     actions: list[tuple[str, str, str]] = field(default_factory=list)
     uids: dict[str, str] = field(default_factory=dict)  # pseudonymous → original
+    identity: dict[str, str] = field(default_factory=dict)  # for the vault alone
 
     @property
     def counts(self) -> dict[str, int]:
@@ -229,9 +230,7 @@ class _Work:
             case _:  # K: kept, and still searched for what does not belong there
                 self._unlisted(dataset, tag, path, row.cited, kept=True)
 
-    def _unlisted(
-        self, dataset: Dataset, tag: BaseTag, path: str, cited: str = "by VR", kept: bool = False
-    ) -> None:
+    def _unlisted(self, dataset: Dataset, tag: BaseTag, path: str, cited: str = "by VR", kept: bool = False) -> None:
         """Treat an element by its value representation: nothing that could name someone slips through."""
         if not dictionary_has_tag(tag):
             self._remove(dataset, tag, path, "unknown attribute")

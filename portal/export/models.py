@@ -56,9 +56,7 @@ class Return(StateModel):
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["destination", "case", "format"], name="one_return_a_case")
-        ]
+        constraints = [models.UniqueConstraint(fields=["destination", "case", "format"], name="one_return_a_case")]
 
     def __str__(self) -> str:
         return f"return {self.id} ({self.state})"

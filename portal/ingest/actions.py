@@ -53,9 +53,11 @@ def receive(
     return _settle(source, landed, batch, study_uid)
 
 
-def receive_path(source: Source, path: Path, *, batch: uuid.UUID | None = None) -> Receipt:
+def receive_path(
+    source: Source, path: Path, *, batch: uuid.UUID | None = None, study_uid: str | None = None
+) -> Receipt:
     """Like `receive`, for a file that a door has already written into `landing.incoming()`."""
-    return _settle(source, landing.adopt(path), batch, None)
+    return _settle(source, landing.adopt(path), batch, study_uid)
 
 
 def refuse_oversized(source: Source, size: int, *, batch: uuid.UUID | None = None) -> Receipt:
@@ -63,9 +65,7 @@ def refuse_oversized(source: Source, size: int, *, batch: uuid.UUID | None = Non
     return _record_lost(source, batch, "too_large", size, "")
 
 
-def _settle(
-    source: Source, landed: landing.Landed, batch: uuid.UUID | None, study_uid: str | None
-) -> Receipt:
+def _settle(source: Source, landed: landing.Landed, batch: uuid.UUID | None, study_uid: str | None) -> Receipt:
     try:
         header, fault = inspect(landed.path)
         if fault is None and study_uid and header and header.study_uid != study_uid:

@@ -237,15 +237,16 @@ def _pixels(stream: BinaryIO, header: Header, syntax: str) -> PixelElement | Non
     return found
 
 
-def _check_fragments(
-    stream: BinaryIO, found: PixelElement, header: Header, syntax: str
-) -> tuple[str, str] | None:
+def _check_fragments(stream: BinaryIO, found: PixelElement, header: Header, syntax: str) -> tuple[str, str] | None:
     fragments = found.fragments or ()
     if syntax in NATIVE:
         return "contradiction", "The pixel data are compressed and the transfer syntax is not."
     video = syntax.startswith("1.2.840.10008.1.2.4.10") or syntax.startswith("1.2.840.10008.1.2.4.11")
     if not fragments or (len(fragments) < header.frames and not video):
-        return "pixel_mismatch", f"{header.frames} frames were announced, {len(fragments)} fragments are there."
+        return (
+            "pixel_mismatch",
+            f"{header.frames} frames were announced, {len(fragments)} fragments are there.",
+        )
     at, length = fragments[0]
     stream.seek(at)
     stated = stated_size(stream.read(min(length, 65536)))

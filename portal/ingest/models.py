@@ -89,8 +89,7 @@ class Receipt(StateModel):
             # one living receipt for each SOP instance: the race between two senders ends here
             models.UniqueConstraint(
                 fields=["organisation", "uid_digest"],
-                condition=models.Q(state__in=["received", "deidentified", "archived"])
-                & ~models.Q(uid_digest=""),
+                condition=models.Q(state__in=["received", "deidentified", "archived"]) & ~models.Q(uid_digest=""),
                 name="one_living_receipt_an_instance",
             ),
         ]

@@ -22,9 +22,7 @@ def delete_landing_file(receipt_id: str) -> bool:
 
     A receipt that lives on (an administrator was faster) keeps its bytes.
     """
-    if Receipt.objects.filter(
-        pk=receipt_id, state__in=[Receipt.State.RECEIVED, Receipt.State.QUARANTINED]
-    ).exists():
+    if Receipt.objects.filter(pk=receipt_id, state__in=[Receipt.State.RECEIVED, Receipt.State.QUARANTINED]).exists():
         return False
     row = LandingFile.objects.filter(receipt_id=receipt_id).first()
     if row is None:

@@ -160,9 +160,7 @@ class Assignment(StateModel):
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.FIRST)
     slot = models.PositiveSmallIntegerField(default=1)
     # the reader it is pushed to or who claimed it; empty: any eligible reader may claim it
-    reader = models.ForeignKey(
-        User, on_delete=models.CASCADE, null=True, blank=True, related_name="assignments"
-    )
+    reader = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="assignments")
     why = models.CharField(max_length=300, blank=True)
     priority = models.SmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
@@ -182,9 +180,7 @@ class Assignment(StateModel):
         ]
         indexes = [
             models.Index(fields=["reader", "state"], name="assignment_of_reader"),
-            models.Index(
-                fields=["organisation", "state", "-priority", "created_at"], name="assignment_queue"
-            ),
+            models.Index(fields=["organisation", "state", "-priority", "created_at"], name="assignment_queue"),
         ]
 
     def __str__(self) -> str:

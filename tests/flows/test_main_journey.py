@@ -150,9 +150,7 @@ def test_a_disagreement_goes_to_a_second_reader_and_to_the_arbiter(stack: Stack,
 
 
 def test_use_and_credits_are_in_the_ledger_once(stack: Stack, arrived: str) -> None:
-    ledger = wait_for(
-        lambda: [r for r in stack.ledger() if r["kind"] == "credit"], 30, "credits are in the ledger"
-    )
+    ledger = wait_for(lambda: [r for r in stack.ledger() if r["kind"] == "credit"], 30, "credits are in the ledger")
     assert ledger
     keys = [r["key"] for r in stack.ledger()]
     assert len(keys) == len(set(keys))

