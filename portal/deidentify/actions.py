@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import os
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import structlog
-from django.core.files.base import File
-from django.db import transaction
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID
+from django.db import IntegrityError, transaction
+from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
-from portal.core.storage import local_path, staged_name, sync_folder
+from portal.core.storage import staged_name
 from portal.deidentify import rules, vault
+from portal.deidentify.files import local_copy, publish
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify
+from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
 from portal.deidentify.table import Options
-from portal.ingest.actions import announce, set_aside
+from portal.ingest.actions import announce, set_aside, uid_digest
+from portal.ingest.inspect import Damaged, Opened, opened
 from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
 from portal.ingest.standardise import Rule, Standardised, standardise
 
 log = structlog.get_logger(__name__)
 
-IMPLEMENTATION_UID = "2.25.299434514352712871312716128371872132412"
 IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "IssuerOfPatientID", "PatientSex")
 KINDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
 
@@ -45,52 +39,79 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
         return receipt
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
     try:
-        with storage.landing().open(landed.name) as file:
-            dataset = dcmread(file, force=True)
-        keys, rule, outcome = clean(dataset, receipt)
-        write(dataset, staged_name(receipt.pk))
+        with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
+            keys, rule, outcome = clean(found, receipt)
+            publish(storage.archive(), staged_name(receipt.pk), found.dataset, found)
+            _finish(receipt, found, keys, rule, outcome)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
-    except Exception as error:
-        # only the kind: the words of the error may quote the header
+    except Damaged as error:
+        set_aside(receipt, error.reason, error.detail)
+    except IntegrityError:
+        set_aside(receipt, "conflict")
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RecursionError) as error:
+        # pydicom's ways to say that a value is impossible; only the kind: the words may quote the header
         set_aside(receipt, "not_deidentified", f"The header could not be cleaned ({type(error).__name__}).")
-        return receipt
-    with transaction.atomic():
-        vault.remember(keys, outcome.identity, uid_kinds(dataset, outcome.uids))
-        _report(receipt, rule, outcome)
-        if receipt.advance(Receipt.State.DEIDENTIFIED, modality=str(dataset.get("Modality", ""))[:16]):
-            outbox.emit("deidentify.done", receipt.pk)
-            announce(receipt)
     return receipt
 
 
-def clean(dataset: Dataset, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
+def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome) -> None:
+    with transaction.atomic():
+        vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        _report(receipt, rule, outcome)
+        # a receipt that was tried again has no digest yet; the database refuses a second living one
+        fields = {
+            "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
+            "sop_class": found.header.sop_class,
+            "modality": found.header.modality,
+        }
+        if receipt.advance(Receipt.State.DEIDENTIFIED, **fields):
+            outbox.emit("deidentify.done", receipt.pk)
+            announce(receipt)
+
+
+def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
     """Standardise and de-identify a data set in place, as the receipt's source is set to."""
+    dataset = found.dataset
+    names = identifiers(dataset)
     rule = apply_rules(dataset, receipt.organisation_id)
-    identity = {keyword: str(dataset.get(keyword) or "") for keyword in IDENTITY}
-    keys = vault.keys_for(receipt.organisation_id, identity["PatientID"], identity["IssuerOfPatientID"])
+    identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
+    keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
+    originals = {keyword: str(dataset.get(keyword) or "") for keyword in KINDS}
     if rule and rule.study_key:
         join(dataset, keys, rule)
-    accession = str(dataset.get("AccessionNumber") or "")
     if receipt.source.privacy == Source.Privacy.DONE:
         outcome = Outcome()
     else:
-        options = Options(uids=receipt.source.privacy == Source.Privacy.KEEP_UIDS)
-        outcome = deidentify(dataset, keys, options)
-        if accession:  # the same for the scan and its report, so that they find each other
-            made = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
-            dataset.AccessionNumber = made[:16]
-            outcome.uids[made[:16]] = accession
+        outcome = _deidentify(dataset, keys, receipt.source.privacy, names)
+    for keyword, original in originals.items():
+        made = str(dataset.get(keyword) or "")
+        if made != original:  # a joined study leads back to the first study that was joined
+            outcome.uids[made] = original
     outcome.identity = identity
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(str(dataset.SOPClassUID))
-    meta.MediaStorageSOPInstanceUID = UID(str(dataset.SOPInstanceUID))
-    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = "CONCORD"
-    dataset.file_meta = meta
-    dataset.preamble = b"\0" * 128
     return keys, rule, outcome
+
+
+def _deidentify(dataset: Dataset, keys: Keys, privacy: str, names: set[str]) -> Outcome:
+    accession = str(dataset.get("AccessionNumber") or "").strip()
+    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), names)
+    if accession:  # the same for the scan and its report, so that they find each other
+        dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
+        outcome.uids[dataset.AccessionNumber] = accession
+    return outcome
+
+
+def patient_key(identity: Mapping[str, str], study_uid: str) -> str:
+    """Return the text by which a patient is known again.
+
+    Issuer and PatientID; without an id, name and birth date; without these, the study alone: two patients
+    without a name must not become one.
+    """
+    if identity["PatientID"]:
+        return f"id\n{identity['IssuerOfPatientID']}\n{identity['PatientID']}"
+    if identity["PatientName"].strip("^ ") and identity["PatientBirthDate"]:
+        return f"name\n{identity['PatientName'].casefold()}\n{identity['PatientBirthDate']}"
+    return f"study\n{study_uid}"
 
 
 def apply_rules(dataset: Dataset, organisation_id: int) -> Standardised | None:
@@ -113,26 +134,6 @@ def join(dataset: Dataset, keys: Keys, rule: Standardised) -> None:
     if rule.series_key:
         series = f"{seed} series {rule.series_key}"
         dataset.SeriesInstanceUID = rules.pseudo_uid(keys.uids, keys.organisation, series)
-
-
-def write(dataset: Dataset, name: str) -> None:
-    """Write the clean file under its staging name, whole or not at all. Pixel data are not touched."""
-    path = local_path(storage.archive(), name)
-    if path is None:
-        buffer = io.BytesIO()
-        dcmwrite(buffer, dataset, enforce_file_format=True)
-        buffer.seek(0)
-        storage.archive().delete(name)
-        storage.archive().save(name, File(buffer))
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part: Path = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as out:
-        dcmwrite(out, dataset, enforce_file_format=True)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
-    sync_folder(path.parent)
 
 
 def uid_kinds(dataset: Dataset, originals: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -81,10 +81,15 @@ class Outcome:
         return dict(Counter(action for _, action, _ in self.actions))
 
 
-def deidentify(dataset: Dataset, keys: Keys, options: Options) -> Outcome:
-    """Remove the identity from a data set in place and mark it so (PS3.15 E.1.1, PS3.3 C.7.1.1)."""
+def deidentify(
+    dataset: Dataset, keys: Keys, options: Options, names: frozenset[str] | set[str] = frozenset()
+) -> Outcome:
+    """Remove the identity from a data set in place and mark it so (PS3.15 E.1.1, PS3.3 C.7.1.1).
+
+    names  further identifiers to search for, lower case: those of the header before it was standardised
+    """
     age = rules.age_between(_first(dataset, "PatientBirthDate"), _first(dataset, "StudyDate"))
-    work = _Work(keys, options, rows(options), identifiers(dataset))
+    work = _Work(keys, options, rows(options), identifiers(dataset) | names)
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient

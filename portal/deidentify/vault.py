@@ -26,13 +26,16 @@ def cipher() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(rules.derive(_secret(), "vault columns")))
 
 
-def keys_for(organisation_id: int, patient_id: str, issuer: str) -> Keys:
-    """Keys for one patient of one organisation: the same patient always gets the same ones."""
+def keys_for(organisation_id: int, patient: str) -> Keys:
+    """Keys for one patient of one organisation: the same patient always gets the same ones.
+
+    patient  the text of actions.patient_key
+    """
     ids, uids = rules.derive(_secret(), "ids"), rules.derive(_secret(), "uids")
     dates = rules.derive(_secret(), "dates")
-    patient = rules.pseudonym(ids, organisation_id, "patient", f"{issuer}\n{patient_id}")
+    pseudonym = rules.pseudonym(ids, organisation_id, "patient", patient)
     days = rules.offset_days(dates, organisation_id, patient)
-    return Keys(ids=ids, uids=uids, organisation=organisation_id, patient=patient, days=days)
+    return Keys(ids=ids, uids=uids, organisation=organisation_id, patient=pseudonym, days=days)
 
 
 def remember(keys: Keys, identity: Mapping[str, str], uids: Mapping[str, tuple[str, str]]) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, AllTransferSyntaxes
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from django.db import DatabaseError, close_old_connections, connection
+from pydicom.dataset import Dataset
+from pydicom.uid import AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from portal.ingest import landing
-from portal.ingest.actions import receive_path
+from portal.ingest.actions import receive_path, refuse_oversized
 from portal.ingest.models import Receipt, Source
 from portal.ingest.rules import REASONS
 
@@ -24,18 +26,24 @@ log = structlog.get_logger(__name__)
 MAX_PDU = 131072
 IDLE_SECONDS = 60
 SYNTAXES = [str(uid) for uid in AllTransferSyntaxes]
+GOOD = {Receipt.State.RECEIVED, Receipt.State.DUPLICATE}
 
 
 def source_of(calling_ae: str) -> Source | None:
     """The active source of a calling AE title, else the one that accepts any (`*`), else None."""
-    titles = [calling_ae.strip(), "*"]
-    rows = Source.objects.filter(kind=Source.Kind.DIMSE, active=True, ae_title__in=titles)
-    found = {row.ae_title: row for row in rows}
-    return found.get(titles[0]) or found.get("*")
+    title = calling_ae.strip()
+    rows = Source.objects.filter(kind=Source.Kind.DIMSE, active=True, ae_title__in=[title, "*"])
+    found = {row.ae_title: row for row in rows.select_related("organisation")}
+    return found.get(title) or found.get("*")
 
 
 def listen(host: str, port: int) -> Any:
-    """Start the listener in threads of its own; returns the server, which `shutdown()` ends."""
+    """Start the listener in threads of its own; returns the server, which `shutdown()` ends.
+
+    Incoming fragments go to files of the landing store as they arrive; no data set is decoded or held.
+    """
+    _config.STORE_RECV_CHUNKED_DATASET = True
+    tempfile.tempdir = str(landing.incoming())
     ae = AE(ae_title=settings.DICOM_AET)
     ae.maximum_pdu_size = MAX_PDU
     ae.maximum_associations = settings.MAX_ASSOCIATIONS
@@ -48,6 +56,7 @@ def listen(host: str, port: int) -> Any:
     handlers = [
         (evt.EVT_CONN_OPEN, _no_delay),
         (evt.EVT_REQUESTED, _admit),
+        (evt.EVT_PDU_RECV, _bound),
         (evt.EVT_C_ECHO, lambda event: 0x0000),
         (evt.EVT_C_STORE, _store),
         (evt.EVT_CONN_CLOSE, _closed),
@@ -57,65 +66,82 @@ def listen(host: str, port: int) -> Any:
 
 def _no_delay(event: Any) -> None:
     """Answer small messages at once: with Nagle's algorithm each instance waits 40 ms."""
-    connection = event.assoc.dul.socket.socket
-    if connection is not None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wire = event.assoc.dul.socket.socket
+    if wire is not None:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _admit(event: Any) -> None:
     """Refuse callers that no administrator has entered (PS3.8 9.3.4: calling AE title not recognised)."""
-    close_old_connections()
-    title = event.assoc.requestor.ae_title
-    source = source_of(title)
-    if source is None:
+    title = event.assoc.requestor.primitive.calling_ae_title or ""
+    try:
+        close_old_connections()
+        source = source_of(title)
+        # 1 permanent, by the service user, 3 calling AE title not recognised
+        refusal = None if source else (1, 1, 3)
+    except DatabaseError as error:
+        log.error("dimse.database_away", error=type(error).__name__)
+        source, refusal = None, (2, 3, 1)  # transient, by the provider, temporary congestion
+    finally:
+        connection.close()
+    if refusal:
         log.warning("dimse.refused", calling=title[:16])
-        event.assoc.acse.send_reject(0x01, 0x01, 0x03)
+        event.assoc.acse.send_reject(*refusal)
         event.assoc.kill()
         return
-    event.assoc.concord_source = source
-    event.assoc.concord_batch = uuid.uuid4()
+    event.assoc.concord_source, event.assoc.concord_batch = source, uuid.uuid4()
+    event.assoc.concord_size = 0
+
+
+def _bound(event: Any) -> None:
+    """Keep an endless instance from filling the disk: beyond the limit its bytes are thrown away."""
+    message = event.assoc.dimse.message if event.assoc.dimse else None
+    file = getattr(message, "_data_set_file", None)
+    if file is None or not isinstance(event.pdu, P_DATA_TF):
+        return
+    if file.tell() > settings.MAX_INSTANCE_BYTES:
+        event.assoc.concord_size += file.tell()
+        file.seek(0)
+        file.truncate()
 
 
 def _closed(event: Any) -> None:
-    close_old_connections()
+    """Drop what a sender left unfinished, and give the database connection back."""
+    message = event.assoc.dimse.message if event.assoc.dimse else None
+    file = getattr(message, "_data_set_file", None)
+    if file is not None:
+        file.close()
+        Path(file.name).unlink(missing_ok=True)
+    connection.close()
 
 
 def _store(event: Any) -> Any:
-    """Write the encoded bytes as they came, under file meta of our own, and answer when they are durable."""
+    """Take over the file that was written, and answer when it is durable and known."""
+    path: Path = event.dataset_path
+    assoc = event.assoc
     try:
-        path = _write(event)
+        close_old_connections()
+        if assoc.concord_size:
+            size, assoc.concord_size = assoc.concord_size, 0
+            receipt = refuse_oversized(assoc.concord_source, size, batch=assoc.concord_batch)
+        else:
+            receipt = receive_path(assoc.concord_source, path, batch=assoc.concord_batch)
     except OSError as error:
         log.error("dimse.no_room", error=str(error))
-        return _status(0xA700, REASONS["no_room"].words)
-    receipt = receive_path(event.assoc.concord_source, path, batch=event.assoc.concord_batch)
-    if receipt.state in {Receipt.State.RECEIVED, Receipt.State.DUPLICATE}:
+        return _status(REASONS["no_room"].status, REASONS["no_room"].words)
+    except DatabaseError as error:
+        log.error("dimse.database_away", error=type(error).__name__)
+        return _status(0xA700, "The database does not answer; send again later.")
+    finally:
+        path.unlink(missing_ok=True)
+        connection.close()
+    if receipt.state in GOOD:
         return 0x0000
     reason = REASONS.get(receipt.reason, REASONS["unreadable"])
     return _status(reason.status, reason.words)
 
 
-def _write(event: Any) -> Path:
-    path = landing.incoming() / f"{uuid.uuid4()}.part"
-    meta = event.file_meta
-    meta.TransferSyntaxUID = UID(event.context.transfer_syntax)
-    try:
-        with path.open("xb") as out:
-            out.write(b"\0" * 128 + b"DICM")
-            write_file_meta_info(out, meta)
-            data = event.request.DataSet
-            data.seek(0)
-            while chunk := data.read(1 << 20):
-                out.write(chunk)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _status(code: int, words: str) -> Any:
-    from pydicom.dataset import Dataset
-
+def _status(code: int, words: str) -> Dataset:
     status = Dataset()
-    status.Status = code
-    status.ErrorComment = words[:64]
+    status.Status, status.ErrorComment = code, words[:64]
     return status

@@ -16,7 +16,7 @@ import pydicom
 from django.conf import settings
 from pydicom import config
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
 from portal.ingest.pixels import PixelElement, PixelsDamaged, locate, stated_size
@@ -137,7 +137,7 @@ def _decode(dataset: Dataset) -> None:
                 _decode(item)
 
 
-def _inflate(file: BinaryIO, meta: Dataset) -> BinaryIO:
+def _inflate(file: BinaryIO, meta: FileMetaDataset) -> BinaryIO:
     """Write the data set of a deflated file, inflated, behind a new file meta; bounded against bombs."""
     size = os.fstat(file.fileno()).st_size
     limit = min(settings.MAX_INSTANCE_BYTES, max(size * settings.MAX_ZIP_RATIO, 1 << 20))
@@ -151,7 +151,7 @@ def _inflate(file: BinaryIO, meta: Dataset) -> BinaryIO:
     out = TemporaryFile()  # noqa: SIM115 - handed to the caller
     meta.TransferSyntaxUID = UID(EXPLICIT)
     out.write(b"\0" * 128 + b"DICM")
-    pydicom.filewriter.write_file_meta_info(out, meta, enforce_standard=False)
+    pydicom.filewriter.write_file_meta_info(out, meta, enforce_standard=False)  # type: ignore[arg-type]
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     total = 0
     while block := file.read(1 << 18):
@@ -241,7 +241,7 @@ def _check_fragments(stream: BinaryIO, found: PixelElement, header: Header, synt
     fragments = found.fragments or ()
     if syntax in NATIVE:
         return "contradiction", "The pixel data are compressed and the transfer syntax is not."
-    video = syntax.startswith("1.2.840.10008.1.2.4.10") or syntax.startswith("1.2.840.10008.1.2.4.11")
+    video = syntax.startswith(("1.2.840.10008.1.2.4.10", "1.2.840.10008.1.2.4.11"))
     if not fragments or (len(fragments) < header.frames and not video):
         return (
             "pixel_mismatch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import time
 import uuid
@@ -121,7 +122,9 @@ def land(stream: BinaryIO | Iterable[bytes], limit: int | None = None) -> Landed
 
 
 def adopt(path: Path) -> Landed:
-    """Take over a file that a door has written into `incoming()` itself."""
+    """Take over a file that a door has written, moving it to `incoming()` when it is not there."""
+    if path.parent != incoming():
+        path = Path(shutil.move(path, incoming() / f"{uuid.uuid4()}.part"))
     digest = DataSetDigest()
     with path.open("rb") as file:
         for chunk in _chunks(file):

@@ -12,6 +12,7 @@ MAMMOGRAMS: dict[str, Any] = {
             r"(?P<case>(?:Mass|Calc)-(?:Test|Training)_P_\d+)_(?P<side>LEFT|RIGHT)_(?P<view>CC|MLO)(?:_\d+)?"
         ),
         "Modality": "MG",
+        "StudyTime": r"(?P<hour>\d\d)?[\d.]*",
     },
     "assign": {
         "PatientID": "{case}",
@@ -21,7 +22,11 @@ MAMMOGRAMS: dict[str, Any] = {
         "BodyPartExamined": "BREAST",
         "StudyDescription": "Mammography",
         "SeriesDescription": "{side|LEFT=L,RIGHT=R} {view}",
-        "PatientOrientation": "{side|LEFT=A,RIGHT=P}\\{view|CC=R,MLO=F}",
+        "PatientOrientation": "{side|LEFT=A,RIGHT=P}\\{side+view|LEFTCC=R,RIGHTCC=L,LEFTMLO=F,RIGHTMLO=F}",
+        "SeriesNumber": "{side+view|RIGHTCC=1,LEFTCC=2,RIGHTMLO=3,LEFTMLO=4}",
+        "InstanceNumber": "{side+view|RIGHTCC=1,LEFTCC=2,RIGHTMLO=3,LEFTMLO=4}",
+        # scanned one after the other; the study as a whole began at the full hour
+        "StudyTime": "{hour}0000",
     },
     "study_key": "{case}",
     "series_key": "{case}/{side}/{view}",

@@ -1,6 +1,8 @@
 """Header standardisation: near-miss headers become proper ones by administrable rules. Pure functions.
 
 A template names groups of the matched patterns: `{case}`, with an optional map: `{side|LEFT=L,RIGHT=R}`.
+Groups joined by `+` are mapped as one text: `{side+view|LEFTCC=1,RIGHTCC=2}`. Attributes that are matched
+can be named like groups: `{StudyDate}`.
 """
 
 from __future__ import annotations
@@ -8,9 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from re._constants import MAX_REPEAT, MAXREPEAT, MIN_REPEAT
+from re._parser import SubPattern, parse
+from typing import Any
 
-PLACE = re.compile(r"\{(\w+)(?:\|([^{}]*))?\}")
-MAX_PATTERN = 300
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+PLACE = re.compile(r"\{(\w+(?:\+\w+)*)(?:\|([^{}]*))?\}")
+MAX_PATTERN, MAX_VALUE = 300, 256
+# set by the studies that images are joined to, or by the machine; a rule has no business with them
+FIXED = frozenset({"SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PixelData"})
 
 
 class BadRule(ValueError):
@@ -47,13 +56,38 @@ def check(rule: Rule) -> None:
         if len(pattern) > MAX_PATTERN:
             raise BadRule(f"The pattern for {keyword} is longer than {MAX_PATTERN} characters.")
         try:
-            groups |= set(re.compile(pattern).groupindex)
-        except re.error as error:
+            groups |= {keyword, *re.compile(pattern).groupindex}
+        except (re.error, RecursionError) as error:
             raise BadRule(f"The pattern for {keyword} is not a regular expression: {error}.") from error
+        if repeats_itself(pattern):
+            raise BadRule(f"The pattern for {keyword} repeats a repetition, which can take for ever.")
+        if tag_for_keyword(keyword) is None:
+            raise BadRule(f"{keyword} is no DICOM attribute.")
+    for keyword in rule.assign:
+        tag = tag_for_keyword(keyword)
+        if tag is None or keyword in FIXED or dictionary_VR(tag) == "SQ":
+            raise BadRule(f"{keyword} is no attribute that a rule can set.")
     for text in [*rule.assign.values(), rule.study_key, rule.series_key]:
-        for name, _ in PLACE.findall(text):
-            if name not in groups:
-                raise BadRule(f"{{{name}}} is no group of any pattern.")
+        for names, _ in PLACE.findall(text):
+            for name in names.split("+"):
+                if name not in groups:
+                    raise BadRule(f"{{{name}}} is no group of any pattern.")
+
+
+def repeats_itself(pattern: str) -> bool:
+    """Whether an unbounded repetition holds another one, such as (a+)+, whose search time explodes."""
+
+    def search(node: Any, inside: bool) -> bool:
+        for item in node if isinstance(node, list | tuple | SubPattern) else ():
+            if isinstance(item, tuple) and len(item) == 2 and item[0] in {MAX_REPEAT, MIN_REPEAT}:
+                endless = item[1][1] == MAXREPEAT
+                if (endless and inside) or search(item[1][2], inside or endless):
+                    return True
+            elif isinstance(item, list | tuple | SubPattern) and search(item, inside):
+                return True
+        return False
+
+    return search(parse(pattern), False)
 
 
 def standardise(header: Mapping[str, str], rules: Sequence[Rule]) -> Standardised | None:
@@ -64,10 +98,11 @@ def standardise(header: Mapping[str, str], rules: Sequence[Rule]) -> Standardise
     for rule in rules:
         found: dict[str, str] = {}
         for keyword, pattern in rule.match.items():
-            fit = re.fullmatch(pattern, header.get(keyword, ""))
+            text = header.get(keyword, "")[:MAX_VALUE]
+            fit = re.fullmatch(pattern, text)
             if fit is None:
                 break
-            found |= {name: value or "" for name, value in fit.groupdict().items()}
+            found |= {keyword: text} | {name: value or "" for name, value in fit.groupdict().items()}
         else:
             values = {keyword: fill(text, found) for keyword, text in rule.assign.items()}
             return Standardised(rule.name, values, fill(rule.study_key, found), fill(rule.series_key, found))
@@ -78,7 +113,7 @@ def fill(template: str, groups: Mapping[str, str]) -> str:
     """Put the groups' texts into a template; a map without the text leaves it as it is."""
 
     def place(match: re.Match[str]) -> str:
-        text = groups.get(match[1], "")
+        text = "".join(groups.get(name, "") for name in match[1].split("+"))
         pairs = dict(pair.split("=", 1) for pair in (match[2] or "").split(",") if "=" in pair)
         return pairs.get(text, text)
 
