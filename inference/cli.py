@@ -18,14 +18,14 @@ SHIP_NAMES = {"heatmap": "heatmap-chest-phantom", "malignancy": "malignancy-mamm
 
 
 def ship_config(family: str, seed: int, out: str) -> TrainConfig:
-    """The configuration of the packages in inference/shipped/."""
+    """The configuration of the packages in inference/shipped/: no limit by the clock, so that it repeats."""
     if family == "heatmap":
         return TrainConfig(
-            "heatmap", "phantoms", out, count=3000, epochs=8, width=24, growth=16, roi_weight=2.0,
+            "heatmap", "phantoms", out, count=3000, epochs=16, stop=12, width=24, growth=16, roi_weight=2.0,
             patience=5, minutes=60, seed=seed,
         )  # fmt: skip
     return TrainConfig(
-        "malignancy", "phantoms", out, count=450, epochs=12, input_size=(512, 384), classes=("malignancy",),
+        "malignancy", "phantoms", out, count=450, epochs=14, input_size=(512, 384), classes=("malignancy",),
         batch=8, roi_weight=2.0, patience=5, minutes=60, seed=seed,
         augmentation=replace(AUGMENTATIONS["mild"], flip=True),
     )  # fmt: skip

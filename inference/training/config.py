@@ -55,7 +55,8 @@ class TrainConfig:
     depth: int = 2
     r0: float = 5.0
     classes: tuple[str, ...] = CHEST_CLASSES
-    epochs: int = 12
+    epochs: int = 12  # length of the learning rate's schedule
+    stop: int = 0  # end after this many epochs of it; 0: all
     patience: int = 4
     batch: int = 16
     learning_rate: float = 1e-3

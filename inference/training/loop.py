@@ -110,7 +110,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2 * config.learning_rate, total_steps=steps)
     history: list[dict[str, float]] = []
     best, since, started = -1.0, 0, time.monotonic()
-    for epoch in range(config.epochs):
+    for epoch in range(config.stop or config.epochs):
         loss = _epoch(network, training, config, optimiser, schedule, generator)
         score = mean_auc(validation.labels, predict(network, validation.images).pooled)
         minutes = (time.monotonic() - started) / 60

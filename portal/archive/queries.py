@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404
+from django.utils.dateparse import parse_date
 
 from portal.accounts.models import Membership, Role
 from portal.accounts.queries import organisation_ids
@@ -37,6 +38,21 @@ def organisations(user: Any, need: str = "read") -> list[int]:
 def studies(user: Any, need: str = "read") -> QuerySet[Study]:
     """The studies that the user may see."""
     return Study.objects.filter(organisation__in=organisations(user, need))
+
+
+def filtered(user: Any, query: Any) -> QuerySet[Study]:
+    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days)."""
+    rows = studies(user)
+    if modality := query.get("modality"):
+        rows = rows.filter(modalities__contains=[modality])
+    if (state := query.get("state")) in Study.State.values:
+        rows = rows.filter(state=state)
+    if text := query.get("q", "").strip():
+        rows = rows.filter(Q(description__icontains=text) | Q(patient__pseudonym__icontains=text) | Q(study_uid=text))
+    for name, lookup in (("from", "gte"), ("to", "lte")):
+        if (day := parse_date(query.get(name) or "")) is not None:
+            rows = rows.filter(**{f"study_date__{lookup}": day})
+    return rows
 
 
 def access_study(user: Any, study_uid: str, need: str = "read") -> Study:

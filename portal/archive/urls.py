@@ -1,3 +1,37 @@
-from django.urls import URLPattern
+"""Scans: DICOMweb, REST and pages."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path, re_path
+
+from portal.archive import api, dicomweb, views
+
+S = r"^dicomweb/studies/(?P<study_uid>[0-9.]{1,64})"
+SE = S + r"/series/(?P<series_uid>[0-9.]{1,64})"
+I = SE + r"/instances/(?P<sop_uid>[0-9.]{1,64})"  # noqa: E741
+F = I + r"/frames/(?P<numbers>\d{1,7}(?:,\d{1,7}){0,999})"
+
+urlpatterns = [
+    re_path(r"^dicomweb/studies/?$", dicomweb.studies),
+    re_path(r"^dicomweb/series/?$", dicomweb.all_series),
+    re_path(r"^dicomweb/instances/?$", dicomweb.all_instances),
+    re_path(S + r"/?$", dicomweb.study),
+    re_path(S + r"/series/?$", dicomweb.study_series),
+    re_path(S + r"/instances/?$", dicomweb.study_instances),
+    re_path(S + r"/metadata/?$", dicomweb.study_metadata),
+    re_path(S + r"/(?:thumbnail|rendered)/?$", dicomweb.thumbnail_of, name="study_thumbnail"),
+    re_path(SE + r"/?$", dicomweb.instances),
+    re_path(SE + r"/instances/?$", dicomweb.series_instances),
+    re_path(SE + r"/metadata/?$", dicomweb.study_metadata),
+    re_path(SE + r"/(?:thumbnail|rendered)/?$", dicomweb.thumbnail_of),
+    re_path(I + r"/?$", dicomweb.instances),
+    re_path(I + r"/metadata/?$", dicomweb.instance_metadata),
+    re_path(I + r"/rendered/?$", dicomweb.rendered),
+    re_path(I + r"/thumbnail/?$", dicomweb.rendered, {"thumbnail": True}, name="instance_thumbnail"),
+    re_path(I + r"/bulkdata/(?P<place>[0-9A-Fa-f/]{1,200})$", dicomweb.bulkdata),
+    re_path(F + r"/?$", dicomweb.frames),
+    re_path(F + r"/rendered/?$", dicomweb.rendered),
+    re_path(F + r"/thumbnail/?$", dicomweb.rendered, {"thumbnail": True}),
+    path("api/v1/studies/", api.StudyList.as_view()),
+    path("api/v1/studies/<str:study_uid>/", api.StudyDetail.as_view()),
+    path("scans/", views.scans, name="scans"),
+    path("scans/<str:study_uid>/", views.scan_detail, name="scan_detail"),
+]

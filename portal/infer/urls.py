@@ -1,3 +1,13 @@
-from django.urls import URLPattern
+"""Runs."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from portal.infer import api, views
+
+urlpatterns = [
+    path("scans/<str:study_uid>/output/", views.study_output, name="study_output"),
+    path("api/v1/studies/<str:study_uid>/runs/", api.StudyRuns.as_view()),
+    path("api/v1/runs/<uuid:run_id>/", api.RunDetail.as_view()),
+    path("api/v1/runs/<uuid:run_id>/retry/", api.RunRetry.as_view()),
+    path("api/v1/runs/<uuid:run_id>/matrix/<str:sop_uid>/", api.RunMatrix.as_view()),
+]

@@ -1,0 +1,26 @@
+"""Register all function packages and put into service what is not yet under an engineer's hand."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError
+
+from inference.package.errors import PackageError
+from portal.core.errors import Refused
+from portal.functions.actions import move, register_package
+
+
+class Command(BaseCommand):
+    help = "Register the packages below CONCORD_PACKAGES; new ones are commissioned on their card's figures."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folders = sorted(path.parent for path in settings.PACKAGES_ROOT.glob("*/function.toml"))
+        for folder in folders:
+            try:
+                version = register_package(folder)
+            except (PackageError, Refused) as error:
+                raise CommandError(f"package {folder.name}: {error}") from error
+            if version.state == version.State.REGISTERED:
+                move(version, version.State.COMMISSIONING)
+                move(version, version.State.IN_SERVICE)
+            self.stdout.write(f"{version}: {version.state}")

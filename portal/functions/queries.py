@@ -1,0 +1,43 @@
+"""Reads of the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import Http404
+
+from portal.accounts.models import Membership, Role
+from portal.accounts.queries import organisation_ids
+from portal.archive.models import Study
+from portal.functions import rules
+from portal.functions.models import FunctionVersion, InferenceFunction
+
+READERS = (Role.ENGINEER, Role.COORDINATOR, Role.AUDITOR, Role.PACS_ADMIN)
+
+
+def choose(study: Study) -> list[FunctionVersion]:
+    """The versions in service that fit a study, one for each output type; empty: the case goes to people."""
+    rows = FunctionVersion.objects.filter(state=FunctionVersion.State.IN_SERVICE).select_related("function")
+    rows = rows.filter(Q(function__organisation=None) | Q(function__organisation=study.organisation_id))
+    found = {version.pk: version for version in rows}
+    offers = [
+        rules.Offer(v.pk, v.function.output_type, tuple(v.function.modalities), tuple(v.function.body_parts))
+        for v in found.values()
+    ]
+    return [found[key] for key in rules.choose(offers, study.modalities, study.body_part)]
+
+
+def may_see(user: Any) -> bool:
+    """Whether the registry is shown to the user."""
+    return Membership.objects.filter(
+        user=user.pk, active=True, organisation__in=organisation_ids(user), roles__overlap=list(READERS)
+    ).exists()
+
+
+def functions(user: Any) -> QuerySet[InferenceFunction]:
+    """Functions offered to all and those of the user's organisations. Raises Http404 without the role."""
+    if not may_see(user):
+        raise Http404
+    own = Q(organisation=None) | Q(organisation__in=organisation_ids(user))
+    return InferenceFunction.objects.filter(own).prefetch_related("versions").order_by("name")

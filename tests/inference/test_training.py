@@ -1,0 +1,150 @@
+"""Training sets, augmentation, and one small run from phantoms to a package."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from inference.cli import main, ship_config
+from inference.networks.heatmap import HeatmapOutput
+from inference.package import load as load_package
+from inference.package.build import build_package
+from inference.phantoms import CHEST_CLASSES
+from inference.training import data
+from inference.training.augment import augment
+from inference.training.config import AUGMENTATIONS, TrainConfig
+from inference.training.loop import loss_of, train
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    return TrainConfig("heatmap", "phantoms", str(out), count=24, epochs=2, width=8, growth=4, batch=8,
+                       input_size=(64, 64), threads=1)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tiny: TrainConfig) -> Path:
+    return train(tiny, lambda text: None)
+
+
+def test_no_patient_is_in_two_parts() -> None:
+    patients = np.repeat([f"p{i}" for i in range(40)], 4)
+    parts = data.split(patients, seed=3)
+    names = [set(patients[index]) for index in parts.values()]
+    assert sum(len(n) for n in names) == 40 == len(set.union(*names))
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(160))
+    assert [len(n) for n in names] == [28, 6, 6]
+
+
+def test_same_seed_same_weights(run: Path, tiny: TrainConfig, tmp_path: Path) -> None:
+    again = train(replace(tiny, out=str(tmp_path / "again")), lambda text: None)
+    first, second = (load_file(folder / "weights.safetensors") for folder in (run, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_run_keeps_its_configuration_and_history(run: Path, tiny: TrainConfig) -> None:
+    assert TrainConfig.load(run / "config.json") == tiny
+    with (run / "history.csv").open() as file:
+        assert 1 <= len(list(csv.DictReader(file))) <= 2
+
+
+def test_package_of_a_run_loads_and_predicts(run: Path, tmp_path: Path, chest_file: Path) -> None:
+    package = load_package(build_package(run, tmp_path / "tiny-function", command="made by a test"))
+    assert package.manifest.id == "tiny-function" and set(package.manifest.thresholds) == set(CHEST_CLASSES)
+    found = package.run([chest_file])
+    assert found.images[0].matrices[64].shape == (14, 64, 64)
+    card = (tmp_path / "tiny-function" / "card.md").read_text()
+    assert (
+        "Not fit for care" in card and "constant prediction has AUC 0.5" in card and "made by a test" in card
+    )
+
+
+def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:
+    whole = data.load(tiny)
+    part = data.load(tiny, {str(whole.patients[5]), str(whole.patients[9])})
+    assert np.array_equal(part.images, whole.images[[5, 9]])
+    assert np.array_equal(part.regions, whole.regions[[5, 9]])
+
+
+def test_regions_lie_on_the_labels(tiny: TrainConfig) -> None:
+    known = data.load(tiny)
+    assert known.regions.shape == (24, 14, 64, 64)
+    assert np.array_equal(known.regions.any(axis=(2, 3)), known.labels.astype(bool))
+
+
+def test_folder_of_phantoms_is_a_training_set(tmp_path: Path) -> None:
+    assert (
+        main(["phantoms", "breast", "--count", "2", "--seed", "5", "--rows", "512", "--out", str(tmp_path)])
+        == 0
+    )
+    config = replace(ship_config("malignancy", 1, ""), data="folder", root=str(tmp_path))
+    known = data.load(config)
+    assert known.images.shape == (8, 512, 384) and len(set(known.patients)) == 2
+    assert np.array_equal(known.regions.any(axis=(1, 2, 3)), known.labels[:, 0].astype(bool))
+    # The bright lesion lies under its region: prepared images and regions agree.
+    for row in np.flatnonzero(known.labels[:, 0]):
+        mask = np.kron(known.regions[row, 0], np.ones((8, 8), dtype=np.uint8)).astype(bool)
+        image = known.images[row]
+        assert image[mask].mean() > image[image > 0].mean()
+
+
+def test_unknown_sets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no training set"):
+        data.load(TrainConfig("malignancy", "nih64", ""))
+    with pytest.raises(ValueError, match=r"no truth\.json"):
+        data.load(TrainConfig("heatmap", "folder", "", root=str(tmp_path)))
+
+
+def test_regions_move_with_the_image() -> None:
+    images = torch.zeros(6, 1, 64, 64)
+    images[:, :, 20:30, 36:46] = 1.0
+    regions = images.clone()
+    ranges = replace(AUGMENTATIONS["seed001"], zoom=(0.8, 1.2), tone=0.0)
+    moved, places = augment(images, regions, ranges, torch.Generator().manual_seed(4))
+    assert places is not None and not torch.equal(moved, images)
+    for index in range(6):
+        overlap = ((moved[index] > 0.5) & (places[index] > 0.5)).sum() / (
+            places[index] > 0.5
+        ).sum().clamp_min(1)
+        assert overlap > 0.95
+    same, _ = augment(images, None, AUGMENTATIONS["none"], torch.Generator())
+    assert torch.equal(same, images)
+
+
+def test_tone_leaves_air_black_and_stays_in_range() -> None:
+    images = torch.rand(4, 1, 16, 16)
+    images[:, :, :4] = 0
+    changed, _ = augment(
+        images, None, replace(AUGMENTATIONS["none"], tone=0.5), torch.Generator().manual_seed(1)
+    )
+    assert (
+        float(changed[:, :, :4].abs().max()) == 0 and 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    )
+    assert not torch.equal(changed, images)
+
+
+def test_loss_falls_with_better_maps() -> None:
+    regions = torch.zeros(1, 1, 8, 8)
+    regions[..., 2:4, 2:4] = 1
+
+    def loss(logits: torch.Tensor, pooled: float) -> float:
+        p = {64: torch.tensor([[pooled]])}
+        return loss_of(
+            HeatmapOutput({64: logits.sigmoid()}, {64: logits}, p), torch.ones(1, 1), regions, 1.0
+        ).item()
+
+    assert loss(regions * 12 - 6, 0.95) < loss(torch.zeros(1, 1, 8, 8), 0.95) < loss(-regions * 12 + 6, 0.95)
+    assert loss(regions * 12 - 6, 0.95) < loss(regions * 12 - 6, 0.05)
+
+
+def test_command_line_says_errors_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(tmp_path / "none"), "a.dcm"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("MissingFile: ") and said.count("\n") == 1
