@@ -22,11 +22,11 @@ def ship_config(family: str, seed: int, out: str) -> TrainConfig:
     if family == "heatmap":
         return TrainConfig(
             "heatmap", "phantoms", out, count=3000, epochs=16, stop=12, width=24, growth=16, roi_weight=2.0,
-            patience=5, minutes=60, seed=seed,
+            patience=5, minutes=600, seed=seed,
         )  # fmt: skip
     return TrainConfig(
         "malignancy", "phantoms", out, count=450, epochs=14, input_size=(512, 384), classes=("malignancy",),
-        batch=8, roi_weight=2.0, patience=5, minutes=60, seed=seed,
+        batch=8, roi_weight=2.0, patience=5, minutes=600, seed=seed,
         augmentation=replace(AUGMENTATIONS["mild"], flip=True),
     )  # fmt: skip
 
