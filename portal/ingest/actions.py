@@ -18,8 +18,9 @@ from portal.core.digests import keyed
 from portal.core.errors import Refused
 from portal.ingest import landing
 from portal.ingest.inspect import inspect
-from portal.ingest.models import LandingFile, Receipt, Source
+from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
 from portal.ingest.rules import REASONS, Header
+from portal.ingest.standardise import BadRule, Rule, check
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +45,12 @@ def receive(
     try:
         landed = landing.land(stream)
     except landing.TooLarge as error:
-        return _record_lost(source, batch, "too_large", error.size, error.digest)
+        return record_lost(source, batch, "too_large", error.size, digest=error.digest)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
             raise
         log.error("ingest.no_room", error=str(error))
-        return _record_lost(source, batch, "no_room", 0, "")
+        return record_lost(source, batch, "no_room", 0)
     return _settle(source, landed, batch, study_uid)
 
 
@@ -62,7 +63,7 @@ def receive_path(
 
 def refuse_oversized(source: Source, size: int, *, batch: uuid.UUID | None = None) -> Receipt:
     """Record that a door cut off a sender whose instance grew beyond the limit."""
-    return _record_lost(source, batch, "too_large", size, "")
+    return record_lost(source, batch, "too_large", size)
 
 
 def _settle(source: Source, landed: landing.Landed, batch: uuid.UUID | None, study_uid: str | None) -> Receipt:
@@ -158,7 +159,9 @@ def _quarantine(receipt: Receipt, landed: landing.Landed, fault: Fault) -> Recei
     return _keep(receipt, landed)
 
 
-def _record_lost(source: Source, batch: uuid.UUID | None, reason: str, size: int, digest: str) -> Receipt:
+def record_lost(
+    source: Source, batch: uuid.UUID | None, reason: str, size: int, detail: str = "", *, digest: str = ""
+) -> Receipt:
     """A receipt without bytes: visible, and not to be tried again without being sent again."""
     receipt = Receipt(
         organisation_id=source.organisation_id,
@@ -168,7 +171,7 @@ def _record_lost(source: Source, batch: uuid.UUID | None, reason: str, size: int
         digest=digest,
         state=Receipt.State.QUARANTINED,
         reason=reason,
-        detail=REASONS[reason].words,
+        detail=detail[:200],
     )
     with transaction.atomic():
         receipt.save(force_insert=True)
@@ -240,3 +243,30 @@ def source_for(user: User, organisation: Organisation, kind: str) -> Source:
     if not source.active:
         raise Refused("source_closed", "An administrator has closed this way in for you.", status=403)
     return source
+
+
+def save_source(user: User, source: Source) -> Source:
+    """Create or change a source (audited by trigger). Raises Refused when its name or AE title is taken."""
+    require_role(user, source.organisation_id, Role.PACS_ADMIN)
+    source.ae_title = source.ae_title.strip()
+    try:
+        with transaction.atomic():
+            source.save()
+    except IntegrityError:
+        raise Refused("taken", "This name or AE title is already in use.", status=422) from None
+    return source
+
+
+def save_header_rule(user: User, rule: HeaderRule) -> HeaderRule:
+    """Create or change a header rule (audited by trigger). Raises Refused when it cannot work."""
+    require_role(user, rule.organisation_id, Role.PACS_ADMIN)
+    try:
+        check(Rule(rule.name, rule.match, rule.assign, rule.study_key, rule.series_key))
+    except BadRule as error:
+        raise Refused("bad_rule", str(error), status=422) from error
+    try:
+        with transaction.atomic():
+            rule.save()
+    except IntegrityError:
+        raise Refused("taken", "Another rule has this name.", status=422) from None
+    return rule

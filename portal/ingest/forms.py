@@ -1,0 +1,84 @@
+"""Forms of the doors: sources and header rules."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+
+from portal.ingest.models import HeaderRule, Source
+
+
+class SourceForm(forms.ModelForm[Source]):
+    """A way in and its privacy profile."""
+
+    class Meta:
+        model = Source
+        fields = ["kind", "name", "ae_title", "site", "privacy", "active"]
+        labels = {"ae_title": "Calling AE title", "privacy": "Privacy profile", "active": "Open"}
+        help_texts = {
+            "ae_title": "For C-STORE only. An asterisk accepts every caller that no other source names.",
+            "privacy": "Anything but full de-identification is your decision, and is recorded with your name.",
+        }
+
+    def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.organisation = organisation
+        self.fields["site"].queryset = organisation.sites.all()  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("kind") == Source.Kind.DIMSE and not data.get("ae_title", "").strip():
+            self.add_error("ae_title", "A C-STORE source needs the calling AE title.")
+        if data.get("kind") != Source.Kind.DIMSE and data.get("ae_title"):
+            self.add_error("ae_title", "Only C-STORE sources have an AE title.")
+        return data
+
+
+class PairsField(forms.CharField):
+    """A mapping as text, one `Keyword = value` a line."""
+
+    widget = forms.Textarea(attrs={"rows": 5, "spellcheck": "false"})
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return "\n".join(f"{key} = {text}" for key, text in value.items())
+        return value
+
+    def to_python(self, value: Any) -> Any:
+        pairs: dict[str, str] = {}
+        for line in str(value or "").splitlines():
+            key, sign, text = line.partition("=")
+            if not line.strip():
+                continue
+            if not sign or not key.strip():
+                raise forms.ValidationError(f"Write Keyword = value: {line[:60]}")
+            pairs[key.strip()] = text.strip()
+        return pairs
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return json.dumps(initial, sort_keys=True) != json.dumps(self.to_python(data), sort_keys=True)
+
+
+class HeaderRuleForm(forms.ModelForm[HeaderRule]):
+    """A header rule, with an example to try it on."""
+
+    match = PairsField(help_text="Patterns that whole values must fit, such as PatientID = (?P<case>P_\\d+)_.*")
+    assign = PairsField(help_text="What to set, such as ViewPosition = {view} or ImageLaterality = {side|LEFT=L}")
+    example = PairsField(required=False, help_text="Values to try the rule on; they are not kept.")
+
+    class Meta:
+        model = HeaderRule
+        fields = ["name", "priority", "match", "assign", "study_key", "series_key", "active"]
+        help_texts = {
+            "priority": "The fitting rule with the lowest number is used, and no other.",
+            "study_key": "Images whose keys are equal become one study, such as {case}.",
+            "series_key": "The same for series.",
+        }
+
+    field_order = ["name", "priority", "match", "assign", "study_key", "series_key", "active", "example"]
+
+    def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.organisation = organisation
