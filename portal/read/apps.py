@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class ReadConfig(AppConfig):
     name = "portal.read"
     verbose_name = "Read"
+
+    def ready(self) -> None:
+        from portal.core import blinding
+        from portal.read.queries import hides_model
+
+        blinding.register(hides_model)

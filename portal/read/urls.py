@@ -1,3 +1,20 @@
-from django.urls import URLPattern
+"""The reading room and the worklist."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from portal.read import api, views
+
+urlpatterns = [
+    path("worklist/", views.worklist, name="worklist"),
+    path("worklist/next/", views.next_case, name="next_case"),
+    path("read/<uuid:assignment>/", views.read, name="read"),
+    path("view/<str:study_uid>/", views.view_study, name="view_study"),
+    path("api/v1/worklist/", api.Worklist.as_view()),
+    path("api/v1/worklist/claim/", api.Claim.as_view()),
+    path("api/v1/assignments/<uuid:assignment_id>/", api.AssignmentBundle.as_view()),
+    path("api/v1/assignments/<uuid:assignment_id>/draft/", api.Draft.as_view()),
+    path("api/v1/assignments/<uuid:assignment_id>/submit/", api.Submit.as_view()),
+    path("api/v1/assignments/<uuid:assignment_id>/reveal/", api.Reveal.as_view()),
+    path("api/v1/assignments/<uuid:assignment_id>/release/", api.Release.as_view()),
+    path("api/v1/studies/<str:study_uid>/bundle/", api.StudyBundle.as_view()),
+]

@@ -1,0 +1,114 @@
+"""Reads of programmes: who reads what, and what waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404
+from django.utils import timezone
+
+from portal.accounts.models import Membership, Qualification, Role, User
+from portal.accounts.queries import organisation_ids
+from portal.programmes.models import Assignment, Case, PanelMember, Programme, Protocol
+from portal.programmes.rules import Offer, Reader
+
+OPEN = (Assignment.State.OFFERED, Assignment.State.CLAIMED)
+
+
+def newest_protocol(programme: Programme) -> Protocol:
+    """The protocol version under which new cases are read. Raises Protocol.DoesNotExist."""
+    return programme.protocols.order_by("-number")[:1].get()
+
+
+def programmes(user: Any) -> QuerySet[Programme]:
+    """Programmes of the user's organisations: all for coordinators, engineers and auditors, else own panels."""
+    wide = Membership.objects.filter(
+        user=user.pk,
+        active=True,
+        organisation__in=organisation_ids(user),
+        roles__overlap=[Role.COORDINATOR, Role.ENGINEER, Role.AUDITOR],
+    ).values("organisation")
+    own = Q(pk__in=PanelMember.objects.filter(user=user.pk).values("programme"))
+    mine = Programme.objects.filter(organisation__in=organisation_ids(user))
+    return mine.filter(Q(organisation__in=wide) | own).distinct()
+
+
+def access_programme(user: Any, slug: str, need: str = "read") -> Programme:
+    """The one door to a programme; need="manage" asks for the coordinator's role. Raises Http404."""
+    programme = programmes(user).filter(slug=slug).order_by("pk").first()
+    if programme is None or (need == "manage" and not is_coordinator(user, programme.organisation_id)):
+        raise Http404
+    return programme
+
+
+def is_coordinator(user: Any, organisation_id: int) -> bool:
+    """Whether the user coordinates reading in an organisation."""
+    return Membership.objects.filter(
+        user=user.pk,
+        active=True,
+        organisation=organisation_id if organisation_id in organisation_ids(user) else None,
+        roles__contains=[Role.COORDINATOR],
+    ).exists()
+
+
+def access_case(user: Any, slug: str, number: int) -> Case:
+    """A case by its number, for those who manage the programme. Raises Http404."""
+    programme = access_programme(user, slug, "manage")
+    case = programme.cases.select_related("study", "protocol", "programme").filter(number=number).first()
+    if case is None:
+        raise Http404
+    return case
+
+
+def reader(user: User) -> Reader:
+    """Everything the assignment rules ask about one reader, in three queries."""
+    panels = list(
+        PanelMember.objects.filter(
+            user=user, available=True, programme__active=True, programme__organisation__in=organisation_ids(user)
+        ).select_related("programme")
+    )
+    valid = Q(valid_until=None) | Q(valid_until__gte=timezone.localdate())
+    held = set(Qualification.objects.filter(valid, user=user).values_list("organisation_id", "category"))
+    wanted = dict(
+        Protocol.objects.filter(programme__in={p.programme_id for p in panels})
+        .order_by("programme", "number")
+        .values_list("programme_id", "qualification")
+    )
+    counts = dict(
+        Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
+        .values_list("case__programme")
+        .annotate(n=Count("pk"))
+    )
+    full = {p.programme_id for p in panels if p.quota is not None and counts.get(p.programme_id, 0) >= p.quota}
+    qualified = {
+        p.programme_id
+        for p in panels
+        if not wanted.get(p.programme_id) or (p.programme.organisation_id, wanted[p.programme_id]) in held
+    }
+    cases = Assignment.objects.filter(reader=user).exclude(state=Assignment.State.CANCELLED).values_list("case_id")
+    return Reader(
+        key=user.pk,
+        parts=frozenset((p.programme_id, p.part) for p in panels),
+        qualified=frozenset(qualified),
+        cases=frozenset(pk for (pk,) in cases),
+        full=frozenset(full),
+    )
+
+
+def offered(programme_ids: Iterable[int]) -> QuerySet[Assignment]:
+    """Assignments that wait for a reader in these programmes, the likely best first."""
+    rows = Assignment.objects.filter(state=Assignment.State.OFFERED, case__programme__in=list(programme_ids))
+    return rows.select_related("case__programme", "case__study").order_by("-priority", "created_at")
+
+
+def as_offer(row: Assignment) -> Offer:
+    """An assignment as the rules take it."""
+    age = (timezone.now() - row.created_at).total_seconds()
+    return Offer(str(row.pk), row.kind, row.case_id, row.case.programme_id, row.priority, age, row.reader_id)
+
+
+def panel_users(programme: Programme, part: str) -> QuerySet[User]:
+    """The available members of a panel with one part."""
+    return User.objects.filter(panels__programme=programme, panels__part=part, panels__available=True, is_active=True)

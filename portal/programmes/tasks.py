@@ -1,0 +1,28 @@
+"""Tasks of programmes."""
+
+from portal.core.tasks import short_task
+from portal.programmes import actions
+
+
+@short_task
+def make_cases(study_pk: str) -> None:
+    """Put a settled study into the programmes it fits."""
+    actions.make_cases(int(study_pk))
+
+
+@short_task
+def open_cases(run_pk: str) -> None:
+    """Open the cases that waited for a run."""
+    actions.open_cases(run_pk)
+
+
+@short_task
+def offer_second(case_pk: str) -> None:
+    """Offer a second reading of a case."""
+    actions.offer_second(int(case_pk))
+
+
+@short_task
+def expire_claims() -> None:
+    """Give back claims whose time is up (beat, every minute)."""
+    actions.expire_claims()

@@ -1,0 +1,112 @@
+"""What a reading must hold to be submitted: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from portal.read.models import Mark
+
+MAX_MARKS, MAX_POINTS, MAX_TEXT = 500, 4000, 10_000
+Answers = Mapping[str, Any]
+POINTS = {"length": 2, "rectangle": 2, "ellipse": 2, "freehand": 3, "arrow": 2}
+
+
+def shown(question: Mapping[str, Any], answers: Answers) -> bool:
+    """Whether a question is asked, given the other answers."""
+    return all(answers.get(key) == value for key, value in (question.get("show_if") or {}).items())
+
+
+def check_answers(form: Sequence[Mapping[str, Any]], answers: Answers) -> dict[str, str]:
+    """Question key → what is missing or wrong; empty when the form is complete."""
+    known = {q["key"] for q in form}
+    faults = {key: "This question is not in the form." for key in answers if key not in known}
+    for question in form:
+        value = answers.get(question["key"])
+        if not shown(question, answers):
+            continue
+        if value is None or value == "" or value == []:
+            if question.get("required"):
+                faults[question["key"]] = "Needs an answer."
+        elif fault := _check(question, value):
+            faults[question["key"]] = fault
+    return faults
+
+
+def _check(question: Mapping[str, Any], value: Any) -> str:
+    kind = question["type"]
+    choices = {c["value"] for c in question.get("choices", [])}
+    if kind == "boolean":
+        return "" if isinstance(value, bool) else "Answer yes or no."
+    if kind == "choice":
+        return "" if value in choices else "Choose one of the answers."
+    if kind == "multi":
+        fits = isinstance(value, list) and all(isinstance(v, str) and v in choices for v in value)
+        return "" if fits and len(set(value)) == len(value) else "Choose from the list."
+    if kind == "scale":
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        low, high = question.get("min", 0), question.get("max", 100)
+        return "" if number and low <= value <= high else f"Give a number from {low} to {high}."
+    if kind == "text":
+        return "" if isinstance(value, str) and len(value) <= MAX_TEXT else f"At most {MAX_TEXT} characters."
+    return "This kind of question is not known."
+
+
+def kept_answers(form: Sequence[Mapping[str, Any]], answers: Answers) -> dict[str, Any]:
+    """The answers that count: those of questions that are asked."""
+    return {q["key"]: answers[q["key"]] for q in form if q["key"] in answers and shown(q, answers)}
+
+
+def check_marks(marks: Any, images: Mapping[str, tuple[int, int, int]], margin: float = 2.0) -> str:
+    """What is wrong with a list of marks, else "".
+
+    images  SOP Instance UID → (rows, columns, frames) of the case
+    margin  pixels by which a point may lie outside its image
+    """
+    if not isinstance(marks, list) or len(marks) > MAX_MARKS:
+        return f"At most {MAX_MARKS} marks."
+    seen: set[str] = set()
+    for mark in marks:
+        if not isinstance(mark, dict) or not isinstance(mark.get("id"), str) or not 1 <= len(mark["id"]) <= 64:
+            return "A mark has no id."
+        if mark["id"] in seen:
+            return "Two marks have the same id."
+        seen.add(mark["id"])
+        if fault := _check_mark(mark, images, margin):
+            return fault
+    return ""
+
+
+def _check_mark(mark: Mapping[str, Any], images: Mapping[str, tuple[int, int, int]], margin: float) -> str:
+    if mark.get("tool") not in Mark.Tool.values:
+        return "A mark is of an unknown kind."
+    if mark.get("sop_uid") not in images:
+        return "A mark lies on an image that is not part of the case."
+    rows, columns, frames = images[mark["sop_uid"]]
+    frame = mark.get("frame", 1)
+    if not isinstance(frame, int) or isinstance(frame, bool) or not 1 <= frame <= frames:
+        return "A mark lies on a frame that the image does not have."
+    points = mark.get("points_px")
+    if not isinstance(points, list) or not POINTS[mark["tool"]] <= len(points) <= MAX_POINTS:
+        return "A mark has too few or too many points."
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or not all(_finite(v) for v in point):
+            return "A mark has a point that is no pair of numbers."
+        if not (-margin <= point[0] <= columns - 1 + margin and -margin <= point[1] <= rows - 1 + margin):
+            return "A mark lies outside its image."
+    rating = mark.get("rating")
+    if rating is not None and not (_finite(rating) and 0 <= rating <= 100):
+        return "A mark's rating is from 0 to 100."
+    world = mark.get("points_mm")
+    if world is not None and not (
+        isinstance(world, list)
+        and all(isinstance(p, list) and len(p) == 3 and all(_finite(v) for v in p) for p in world)
+    ):
+        return "A mark's patient coordinates are not triples of numbers."
+    if len(str(mark.get("text") or "")) > 500 or len(str(mark.get("label") or "")) > 64:
+        return "A mark's text is too long."
+    return ""
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e7
