@@ -61,8 +61,8 @@ def test_heat_maps_of_unseen_chests(heatmap: FunctionPackage, tmp_path: Path) ->
 
 def test_malignancy_of_unseen_cases(malignancy: FunctionPackage, tmp_path: Path) -> None:
     scores, labels, hits = [], [], []
-    for index in range(16):
-        made = breast_case(UNSEEN + index, malignant=index % 2 == 0, size=(1024, 832))
+    for index in range(30):
+        made = breast_case(UNSEEN + index, malignant=index % 2 == 0, size=(640, 520))
         found = malignancy.run(made.write(tmp_path / str(index)))
         assert found.case is not None and found.case.missing_views == ()
         scores.append(found.case.score)
@@ -72,7 +72,7 @@ def test_malignancy_of_unseen_cases(malignancy: FunctionPackage, tmp_path: Path)
             x0, y0, x1, y1 = (int(v) for v in lesion.box)
             truth = masks[lesion.sop_instance_uid]
             hits.append(any(t.malignant and t.mask[y0:y1, x0:x1].any() for t in truth.lesions))
-    assert auc(np.array(labels), np.array(scores)) > 0.85
+    assert auc(np.array(labels), np.array(scores)) > 0.8
     assert hits and np.mean(hits) > 0.6
 
 
