@@ -104,6 +104,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     (out / "split.json").write_text(json.dumps(names))
     say(f"{len(whole)} images in {time.monotonic() - started:.0f} s; " + _sizes(parts))
     training, validation = whole.take(parts["train"]), whole.take(parts["validation"])
+    # Not channels_last: on CPU (torch 2.13) its backward pass through MalignancyNetwork corrupts memory.
     network = build(config)
     steps = config.epochs * -(-len(training) // config.batch)
     optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
