@@ -125,9 +125,7 @@ def test_findings_survive_json(malignancy: FunctionPackage, heatmap: FunctionPac
         assert all(image["matrices"] == {} for image in found.to_dict(matrices=False)["images"])
 
 
-def test_gate_lets_nothing_local_out_of_a_negative_case(
-    malignancy: FunctionPackage, case_files: list[Path]
-) -> None:
+def test_gate_lets_nothing_local_out_of_a_negative_case(malignancy: FunctionPackage, case_files: list[Path]) -> None:
     closed, opened = (
         with_threshold(malignancy, 1.1).run(case_files),
         with_threshold(malignancy, 0.0).run(case_files),
@@ -173,9 +171,7 @@ def test_one_bad_image_does_not_stop_the_case(
 def test_batches_do_not_change_the_result(heatmap: FunctionPackage, case_files: list[Path]) -> None:
     single, joint = heatmap.run(case_files, batch_size=1), heatmap.run(case_files, batch_size=4)
     for a, b in zip(single.images, joint.images, strict=True):
-        assert list(a.global_probabilities.values()) == pytest.approx(
-            list(b.global_probabilities.values()), abs=1e-4
-        )
+        assert list(a.global_probabilities.values()) == pytest.approx(list(b.global_probabilities.values()), abs=1e-4)
 
 
 def test_out_of_memory_halves_the_batch(heatmap: FunctionPackage, case_files: list[Path]) -> None:

@@ -25,9 +25,7 @@ def test_same_seed_same_bytes(small_case: BreastCase, case_files: list[Path], tm
 
 def test_same_anatomy_at_every_size() -> None:
     small, large = chest(5, classes=["Mass"], size=(256, 256)), chest(5, classes=["Mass"], size=(512, 512))
-    assert np.array(large.truth.lesions[0].box) / 2 == pytest.approx(
-        np.array(small.truth.lesions[0].box), abs=2
-    )
+    assert np.array(large.truth.lesions[0].box) / 2 == pytest.approx(np.array(small.truth.lesions[0].box), abs=2)
     shrunk = large.pixels.reshape(256, 2, 256, 2).mean(axis=(1, 3))
     assert np.corrcoef(shrunk.ravel(), small.pixels.ravel())[0, 1] > 0.98
 
@@ -105,9 +103,7 @@ def test_tags_of_a_mammogram(case_files: list[Path]) -> None:
     for name, ds in by_name.items():
         assert f"{ds.ImageLaterality}-{ds.ViewPosition}" == name
         assert ds.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2"
-        assert (
-            ds.PresentationIntentType == "FOR PRESENTATION" and ds.PhotometricInterpretation == "MONOCHROME2"
-        )
+        assert ds.PresentationIntentType == "FOR PRESENTATION" and ds.PhotometricInterpretation == "MONOCHROME2"
         assert (ds.BitsAllocated, ds.BitsStored, ds.Rows, ds.Columns) == (16, 12, 640, 520)
         assert ds.pixel_array.max() < 4096
         # The chest wall lies at the left edge of left breasts and at the right edge of right ones.

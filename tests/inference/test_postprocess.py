@@ -82,9 +82,9 @@ def test_youden_is_the_best_of_all_thresholds(rows: list[tuple[bool, int]]) -> N
     def index(threshold: float) -> float:
         return float((scores[labels] >= threshold).mean() + (scores[~labels] < threshold).mean() - 1)
 
-    assert index(youden(labels, scores)) == pytest.approx(
-        max(index(t) for t in [*scores, 2.0]), abs=1e-9
-    ) or (max(index(t) for t in scores) < 0)
+    assert index(youden(labels, scores)) == pytest.approx(max(index(t) for t in [*scores, 2.0]), abs=1e-9) or (
+        max(index(t) for t in scores) < 0
+    )
 
 
 def test_constant_prediction_has_auc_one_half() -> None:

@@ -85,9 +85,7 @@ def test_real_mammograms_run_and_keep_the_gate(malignancy: FunctionPackage) -> N
         assert bool(found.case.lesions) <= found.case.call
 
 
-def test_predict_on_the_command_line(
-    chest_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_predict_on_the_command_line(chest_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "found.json"
     assert main(["predict", str(HEATMAP), str(chest_file), "--out", str(out), "--device", "cpu"]) == 0
     printed, written = json.loads(capsys.readouterr().out), json.loads(out.read_text())

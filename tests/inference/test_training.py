@@ -61,9 +61,7 @@ def test_package_of_a_run_loads_and_predicts(run: Path, tmp_path: Path, chest_fi
     found = package.run([chest_file])
     assert found.images[0].matrices[64].shape == (14, 64, 64)
     card = (tmp_path / "tiny-function" / "card.md").read_text()
-    assert (
-        "Not fit for care" in card and "constant prediction has AUC 0.5" in card and "made by a test" in card
-    )
+    assert "Not fit for care" in card and "constant prediction has AUC 0.5" in card and "made by a test" in card
 
 
 def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:
@@ -80,10 +78,7 @@ def test_regions_lie_on_the_labels(tiny: TrainConfig) -> None:
 
 
 def test_folder_of_phantoms_is_a_training_set(tmp_path: Path) -> None:
-    assert (
-        main(["phantoms", "breast", "--count", "2", "--seed", "5", "--rows", "512", "--out", str(tmp_path)])
-        == 0
-    )
+    assert main(["phantoms", "breast", "--count", "2", "--seed", "5", "--rows", "512", "--out", str(tmp_path)]) == 0
     config = replace(ship_config("malignancy", 1, ""), data="folder", root=str(tmp_path))
     known = data.load(config)
     assert known.images.shape == (8, 512, 384) and len(set(known.patients)) == 2
@@ -110,9 +105,7 @@ def test_regions_move_with_the_image() -> None:
     moved, places = augment(images, regions, ranges, torch.Generator().manual_seed(4))
     assert places is not None and not torch.equal(moved, images)
     for index in range(6):
-        overlap = ((moved[index] > 0.5) & (places[index] > 0.5)).sum() / (
-            places[index] > 0.5
-        ).sum().clamp_min(1)
+        overlap = ((moved[index] > 0.5) & (places[index] > 0.5)).sum() / (places[index] > 0.5).sum().clamp_min(1)
         assert overlap > 0.95
     same, _ = augment(images, None, AUGMENTATIONS["none"], torch.Generator())
     assert torch.equal(same, images)
@@ -121,12 +114,8 @@ def test_regions_move_with_the_image() -> None:
 def test_tone_leaves_air_black_and_stays_in_range() -> None:
     images = torch.rand(4, 1, 16, 16)
     images[:, :, :4] = 0
-    changed, _ = augment(
-        images, None, replace(AUGMENTATIONS["none"], tone=0.5), torch.Generator().manual_seed(1)
-    )
-    assert (
-        float(changed[:, :, :4].abs().max()) == 0 and 0 <= float(changed.min()) <= float(changed.max()) <= 1
-    )
+    changed, _ = augment(images, None, replace(AUGMENTATIONS["none"], tone=0.5), torch.Generator().manual_seed(1))
+    assert float(changed[:, :, :4].abs().max()) == 0 and 0 <= float(changed.min()) <= float(changed.max()) <= 1
     assert not torch.equal(changed, images)
 
 
@@ -136,9 +125,7 @@ def test_loss_falls_with_better_maps() -> None:
 
     def loss(logits: torch.Tensor, pooled: float) -> float:
         p = {64: torch.tensor([[pooled]])}
-        return loss_of(
-            HeatmapOutput({64: logits.sigmoid()}, {64: logits}, p), torch.ones(1, 1), regions, 1.0
-        ).item()
+        return loss_of(HeatmapOutput({64: logits.sigmoid()}, {64: logits}, p), torch.ones(1, 1), regions, 1.0).item()
 
     assert loss(regions * 12 - 6, 0.95) < loss(torch.zeros(1, 1, 8, 8), 0.95) < loss(-regions * 12 + 6, 0.95)
     assert loss(regions * 12 - 6, 0.95) < loss(regions * 12 - 6, 0.05)
