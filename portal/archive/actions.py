@@ -70,7 +70,10 @@ def settle_study(study_pk: int, quiet: object = None) -> bool:
 
 
 def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
-    """Rows, file and receipt in one transaction; the study's row is the lock between workers."""
+    """Rows, file and receipt in one transaction; the study's row is the lock between workers.
+
+    Raises Unstorable, which undoes the rows, for what contradicts the archive.
+    """
     organisation = receipt.organisation
     patient = _patient(receipt, parsed)
     study, new_study = Study.objects.get_or_create(
@@ -85,8 +88,7 @@ def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
         organisation=organisation, series_uid=parsed.series_uid, defaults=_series_values(study, parsed)
     )
     if series.study_id != study.pk:
-        _move(receipt, "quarantined", "contradiction", "The series belongs to another study in the archive.")
-        return
+        raise Unstorable("contradiction", "The series belongs to another study in the archive.")
     name = f"{organisation.slug}/{parsed.study_uid}/{parsed.series_uid}/{parsed.sop_uid}.dcm"
     instance, new = Instance.objects.get_or_create(
         organisation=organisation,
@@ -95,10 +97,9 @@ def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
     )
     uids = {"study_uid": parsed.study_uid, "sop_uid": parsed.sop_uid}
     if not new:
-        if instance.sha256 == parsed.sha256:
-            _move(receipt, "duplicate", "", "", **uids)
-        else:
-            _move(receipt, "quarantined", "conflict", "Another file with this SOP Instance UID is archived.")
+        if instance.sha256 != parsed.sha256:
+            raise Unstorable("conflict", "Another file with this SOP Instance UID is archived.")
+        _move(receipt, "duplicate", "", "", **uids)
         return
     publish(storage.archive(), path, name)
     _grow(study, series, parsed, new_study, new_series)
