@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from portal.accounts.authentication import ApiSessionAuthentication, TokenAuthentication
@@ -40,6 +40,8 @@ def signed_in(view: View) -> View:
             answer = JsonResponse(body("not_signed_in", str(error.detail), request_id), status=401)
             answer["WWW-Authenticate"] = 'Bearer realm="Concord"'
             return answer
+        except PermissionDenied as error:  # the CSRF check of a session
+            return JsonResponse(body("csrf", str(error.detail), request_id), status=403)
         except Refused as error:
             return JsonResponse(body(error.code, error.message, request_id, **error.extra), status=error.status)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes
-from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom import AE, AllStoragePresentationContexts, _config, dimse_messages, evt
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -43,7 +44,8 @@ def listen(host: str, port: int) -> Any:
     Incoming fragments go to files of the landing store as they arrive; no data set is decoded or held.
     """
     _config.STORE_RECV_CHUNKED_DATASET = True
-    tempfile.tempdir = str(landing.incoming())
+    # pynetdicom names no folder; on the landing store's own disk a rename is enough to keep the file
+    dimse_messages.NamedTemporaryFile = partial(tempfile.NamedTemporaryFile, dir=landing.incoming())  # type: ignore[misc,assignment]
     ae = AE(ae_title=settings.DICOM_AET)
     ae.maximum_pdu_size = MAX_PDU
     ae.maximum_associations = settings.MAX_ASSOCIATIONS

@@ -10,7 +10,7 @@ from django import forms
 from portal.ingest.models import HeaderRule, Source
 
 
-class SourceForm(forms.ModelForm[Source]):
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A way in and its privacy profile."""
 
     class Meta:
@@ -61,7 +61,7 @@ class PairsField(forms.CharField):
         return json.dumps(initial, sort_keys=True) != json.dumps(self.to_python(data), sort_keys=True)
 
 
-class HeaderRuleForm(forms.ModelForm[HeaderRule]):
+class HeaderRuleForm(forms.ModelForm):  # type: ignore[type-arg]
     """A header rule, with an example to try it on."""
 
     match = PairsField(help_text="Patterns that whole values must fit, such as PatientID = (?P<case>P_\\d+)_.*")

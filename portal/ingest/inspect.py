@@ -113,6 +113,8 @@ def _read(file: BinaryIO, defer: bool = True) -> tuple[FileDataset, BinaryIO]:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, defer_size=DEFER if defer else None)
         if stream is not file:
             dataset.file_meta.TransferSyntaxUID = UID(DEFLATED)
+        if not len(dataset.file_meta) and "SOPClassUID" not in dataset:
+            raise Damaged("unreadable", "Neither file meta information nor a data set could be found.")
         if stream.tell() > MAX_HEADER:
             raise Damaged("impossible_size", "The header is larger than 256 MiB.")
         # Values are decoded here, so that damage inside them shows now and not at the archive.

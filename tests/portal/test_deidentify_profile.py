@@ -145,7 +145,15 @@ def test_a_planted_name_goes_from_anywhere(depth: int, where: tuple[int, str], b
 
 @pytest.mark.parametrize(
     "name",
-    ["CT_small", "MR_small_RLE", "JPEG2000", "MR_small_bigendian", "SC_rgb_jpeg_dcmtk", "SC_rgb_rle_2frame", "MR_small_implicit"],
+    [
+        "CT_small",
+        "MR_small_RLE",
+        "JPEG2000",
+        "MR_small_bigendian",
+        "SC_rgb_jpeg_dcmtk",
+        "SC_rgb_rle_2frame",
+        "MR_small_implicit",
+    ],
 )
 def test_pixel_data_stay_byte_identical(name: str) -> None:
     path = Path(get_testdata_file(f"{name}.dcm"))

@@ -15,7 +15,6 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from portal.accounts.models import Membership, Organisation, User
-from portal.archive.actions import store_receipt
 from portal.core import storage
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
@@ -267,7 +266,8 @@ def test_retry_and_discard(source: Source, dave: User, monkeypatch: pytest.Monke
 def test_originals_go_when_their_time_is_up(source: Source) -> None:
     waiting, done = send(source, changed(SOPInstanceUID=generate_uid())), send(source, CT.read_bytes())
     deidentify_receipt(done.pk)
-    store_receipt(done.pk)
+    done.refresh_from_db()
+    assert done.advance(Receipt.State.ARCHIVED)
     with override_settings(LANDING_RETENTION_DAYS=0):
         assert retention.expire() == 1
     left = LandingFile.objects.get()
