@@ -1,6 +1,7 @@
 """Plans, subscriptions, and the append-only ledger of use and credits."""
 
 import pghistory
+import pgtrigger
 from django.db import models
 from django.utils import timezone
 
@@ -50,6 +51,9 @@ class LedgerEntry(models.Model):
     class Meta:
         verbose_name_plural = "ledger entries"
         indexes = [models.Index(fields=["organisation", "-at"], name="ledger_newest")]
+        triggers = [
+            pgtrigger.Protect(name="ledger_is_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.quantity} ({self.key})"

@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+"""Data sets."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from portal.export import views
+
+urlpatterns = [
+    path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
+    path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),
+]

@@ -25,6 +25,8 @@ from portal.ingest.rules import REASONS
 
 CT = Path(get_testdata_file("CT_small.dcm")).read_bytes()
 FILES = sorted({Path(p) for p in get_testdata_files() if Path(p).is_file() and Path(p).stat().st_size < 4_000_000})
+PIECES = [b"--xyz", b"--", b"\r\n", b"\n", b"Content-Type: application/dicom", b":", b"\0" * 9, b"xyz"]
+PIECES += [CT[:3000], CT]
 TOKEN = "token-of-dave-that-is-long-enough"
 
 

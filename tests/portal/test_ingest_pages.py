@@ -84,7 +84,7 @@ def test_receipts_are_filtered_and_paged(dave: Client, source: Source, quarantin
     second = dave.get(f"/ingest/?state=archived&before={first.context['more']}")
     assert len(second.context["receipts"]) == 10
     assert not {r.pk for r in first.context["receipts"]} & {r.pk for r in second.context["receipts"]}
-    assert dict((value, n) for value, _, n in first.context["tabs"]) == {
+    assert {value: n for value, _, n in first.context["tabs"]} == {
         "": 62, "received": 1, "deidentified": 0, "archived": 60, "duplicate": 0, "quarantined": 1, "discarded": 0,
     }  # fmt: skip
 

@@ -1,0 +1,48 @@
+"""Every write of accounts: tokens, roles."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal.accounts.authentication import digest
+from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
+from portal.accounts.queries import has_role
+from portal.core.errors import Refused
+
+
+def create_token(user: User, organisation: Organisation, name: str) -> tuple[ApiToken, str]:
+    """A new token and its text, which is shown this once. Raises Refused for strangers of the organisation."""
+    if not Membership.objects.filter(user=user, organisation=organisation, active=True).exists():
+        raise Refused("not_found", "Not found.", status=404)
+    text = f"ccd_{secrets.token_urlsafe(32)}"
+    token = ApiToken.objects.create(
+        user=user, organisation=organisation, name=name.strip()[:80] or "token", digest=digest(text), prefix=text[:10]
+    )
+    return token, text
+
+
+def revoke_token(user: User, token: ApiToken) -> None:
+    """End a token: its owner, or an account administrator of its organisation."""
+    if token.user_id != user.pk and not has_role(user, token.organisation_id, Role.ACCOUNT_ADMIN):
+        raise Refused("not_found", "Not found.", status=404)
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+@transaction.atomic
+def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bool) -> Membership:
+    """Change what a member may do. Raises Refused without the right, or when nobody could administer any more."""
+    if not has_role(by, membership.organisation_id, Role.ACCOUNT_ADMIN):
+        raise Refused("not_found", "Not found.", status=404)
+    wanted = sorted({role for role in roles if role in Role.values})
+    others = Membership.objects.filter(
+        organisation=membership.organisation_id, active=True, roles__contains=[Role.ACCOUNT_ADMIN]
+    ).exclude(pk=membership.pk)
+    if not others.exists() and (not active or Role.ACCOUNT_ADMIN not in wanted):
+        raise Refused("last_admin", "Someone has to stay account administrator.")
+    membership.roles, membership.active = wanted, active
+    membership.save(update_fields=["roles", "active"])
+    return membership

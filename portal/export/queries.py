@@ -1,0 +1,92 @@
+"""What goes into a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from portal.consensus.models import Truth
+from portal.infer.models import CaseResult
+from portal.programmes.models import Programme
+from portal.read.models import Mark, Reading
+
+
+def tables(programme: Programme) -> dict[str, Iterator[dict[str, Any]]]:
+    """Name → rows: cases, readings, marks, truth, model."""
+    return {
+        "cases": _cases(programme),
+        "readings": _readings(programme),
+        "marks": _marks(programme),
+        "truth": _truth(programme),
+        "model": _model(programme),
+    }
+
+
+def _reader(pk: int) -> str:
+    return f"reader-{pk}"
+
+
+def _cases(programme: Programme) -> Iterator[dict[str, Any]]:
+    for case in programme.cases.select_related("study", "protocol").order_by("number").iterator(200):
+        yield {
+            "case": case.number,
+            "study_uid": case.study.study_uid,
+            "modalities": "/".join(case.study.modalities),
+            "state": case.state,
+            "protocol": case.protocol.number,
+        }
+
+
+def _readings(programme: Programme) -> Iterator[dict[str, Any]]:
+    rows = Reading.objects.filter(case__programme=programme, state=Reading.State.SUBMITTED)
+    for row in rows.select_related("case", "assignment").order_by("pk").iterator(200):
+        yield {
+            "case": row.case.number,
+            "reader": _reader(row.reader_id),
+            "kind": row.assignment.kind,
+            "active_seconds": row.active_ms / 1000,
+            "submitted_at": row.submitted_at,
+            **{f"answer_{key}": value for key, value in row.answers.items()},
+        }
+
+
+def _marks(programme: Programme) -> Iterator[dict[str, Any]]:
+    rows = Mark.objects.filter(reading__case__programme=programme).select_related("reading__case").order_by("pk")
+    for row in rows.iterator(200):
+        yield {
+            "case": row.reading.case.number,
+            "reader": _reader(row.reading.reader_id),
+            "sop_uid": row.sop_uid,
+            "frame": row.frame,
+            "tool": row.tool,
+            "label": row.label,
+            "rating": row.rating,
+            "points_px": row.points_px,
+            "points_mm": row.points_mm,
+        }
+
+
+def _truth(programme: Programme) -> Iterator[dict[str, Any]]:
+    for row in Truth.objects.filter(case__programme=programme).select_related("case").order_by("case__number"):
+        yield {
+            "case": row.case.number,
+            "positive": row.positive,
+            "origin": row.origin,
+            "confidence": row.confidence,
+            "answers": row.answers,
+            "marks": row.marks,
+        }
+
+
+def _model(programme: Programme) -> Iterator[dict[str, Any]]:
+    rows = CaseResult.objects.filter(run__study__cases__programme=programme)
+    for row in rows.select_related("run__study", "run__version__function").order_by("pk").iterator(200):
+        yield {
+            "study_uid": row.run.study.study_uid,
+            "function": str(row.run.version),
+            "score": row.score,
+            "call": row.call,
+            "threshold": row.threshold,
+            "sides": row.sides,
+            "weights_sha256": row.run.version.weights_sha256,
+        }

@@ -1,0 +1,117 @@
+"""Scores as readers and coordinators see them, and the whole story of a case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Avg, Count
+
+from portal.accounts.models import Organisation, User
+from portal.consensus.models import Consensus, Truth
+from portal.programmes.models import Case
+from portal.read.models import Reading
+from portal.score import rules
+from portal.score.models import ReadingScore, RunScore
+from portal.second_read.models import Comparison
+from portal.second_read.queries import comparison_json
+
+
+def reader_summary(user: User, organisation: Organisation) -> dict[str, Any]:
+    """A reader's own figures: by category, drawn towards the field where cases are few, and the latest in order."""
+    rows = ReadingScore.objects.filter(reader=user, organisation=organisation)
+    categories = []
+    for line in rows.values("category").annotate(n=Count("pk"), speed=Avg("efficiency")).order_by("category"):
+        mine = list(rows.filter(category=line["category"]).values_list("accuracy", flat=True))
+        everyone = ReadingScore.objects.filter(organisation=organisation, category=line["category"])
+        field = everyone.aggregate(mean=Avg("accuracy"))["mean"] or 0.0
+        categories.append(
+            {
+                "category": line["category"],
+                "cases": line["n"],
+                "accuracy": sum(mine) / len(mine),
+                "shrunk": rules.shrunk(mine, field),
+                "field": field,
+                "efficiency": line["speed"],
+            }
+        )
+    latest = list(rows.order_by("-scored_at").values_list("accuracy", flat=True)[:30])[::-1]
+    return {"categories": categories, "trend": latest, "cases": rows.count()}
+
+
+def field(organisation: Organisation) -> list[dict[str, Any]]:
+    """The anonymous field: one line a reader, best first, without names."""
+    rows = ReadingScore.objects.filter(organisation=organisation).values("reader")
+    lines = rows.annotate(n=Count("pk"), accuracy=Avg("accuracy"), efficiency=Avg("efficiency"))
+    return sorted(lines, key=lambda line: -line["accuracy"])
+
+
+def function_record(version_ids: list[int]) -> dict[int, dict[str, Any]]:
+    """How versions did where truth is known: version → cases, share correct, mean Brier score."""
+    rows = RunScore.objects.filter(run__version__in=version_ids).values("run__version", "correct", "brier")
+    out: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        line = out.setdefault(row["run__version"], {"cases": 0, "correct": 0, "brier": 0.0})
+        line["cases"] += 1
+        line["correct"] += row["correct"]
+        line["brier"] += row["brier"]
+    for line in out.values():
+        line["brier"] /= line["cases"]
+    return out
+
+
+def case_story(case: Case) -> dict[str, Any]:
+    """Everything that happened to a case, as plain values."""
+    readings = (
+        Reading.objects.filter(case=case, state=Reading.State.SUBMITTED)
+        .select_related("reader", "assignment")
+        .order_by("submitted_at")
+    )
+    comparisons = Comparison.objects.filter(case=case).select_related("reading__reader", "reading__assignment")
+    truth = Truth.objects.filter(case=case).first()
+    scores = ReadingScore.objects.filter(reading__case=case).select_related("reader").order_by("reading__submitted_at")
+    return {
+        "number": case.number,
+        "state": case.state,
+        "truth": truth
+        and {
+            "origin": truth.origin,
+            "positive": truth.positive,
+            "confidence": truth.confidence,
+            "answers": truth.answers,
+            "set_at": truth.set_at,
+        },
+        "comparisons": [comparison_json(row) for row in comparisons.order_by("decided_at")],
+        "consensus": [
+            {
+                "rule": f"{row.rule_id}@{row.rule_version}",
+                "outcome": row.outcome,
+                "discrepancy": row.discrepancy,
+                "confidence": row.confidence,
+                "parts": row.parts,
+                "answers": row.answers,
+                "made_at": row.made_at,
+            }
+            for row in Consensus.objects.filter(case=case).order_by("made_at")
+        ],
+        "readings": [
+            {
+                "reader": row.reader.username,
+                "name": str(row.reader),
+                "kind": row.assignment.kind,
+                "answers": row.answers,
+                "marks": row.marks.count(),
+                "active_seconds": row.active_ms / 1000,
+                "submitted_at": row.submitted_at,
+            }
+            for row in readings
+        ],
+        "scores": [
+            {
+                "reader": row.reader.username,
+                "accuracy": row.accuracy,
+                "efficiency": row.efficiency,
+                "parts": row.parts,
+            }
+            for row in scores
+        ],
+    }
