@@ -19,7 +19,7 @@ from portal.core.errors import Refused
 from portal.ingest import landing
 from portal.ingest.inspect import inspect
 from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
-from portal.ingest.rules import REASONS, Header
+from portal.ingest.rules import REASONS, Header, valid_uid
 from portal.ingest.standardise import BadRule, Rule, check
 
 log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ def _store(
         size=landed.size,
         digest=landed.digest,
         uid_digest=uid_digest(source.organisation_id, header.sop_uid) if header and not fault else "",
-        sop_class=header.sop_class[:64] if header else "",
+        sop_class=header.sop_class if header and valid_uid(header.sop_class) else "",
         modality=header.modality if header else "",
     )
     if fault:

@@ -27,6 +27,9 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         self.instance.organisation = organisation
         self.fields["site"].queryset = organisation.sites.all()  # type: ignore[attr-defined]
 
+    def validate_constraints(self) -> None:
+        """Left to the action, whose sentence says which of the two is taken."""
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("kind") == Source.Kind.DIMSE and not data.get("ae_title", "").strip():
@@ -82,3 +85,6 @@ class HeaderRuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.organisation = organisation
+
+    def validate_constraints(self) -> None:
+        """Left to the action, which knows the organisation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
-from portal.ingest.pixels import PixelElement, PixelsDamaged, locate, stated_size
+from portal.ingest.pixels import UNDEFINED, PixelElement, PixelsDamaged, locate, stated_size
 from portal.ingest.rules import (
     BIG_ENDIAN,
     DEFLATED,
@@ -33,6 +34,7 @@ from portal.ingest.rules import (
 
 # Elements above this lie in the file until asked for, so a hostile header costs little memory.
 DEFER = 64 * 1024
+CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 MAX_HEADER = 256 * 1024 * 1024
 # Values of hospitals break rules often; what counts is checked here, so pydicom need not warn of each.
 config.settings.reading_validation_mode = config.IGNORE
@@ -119,6 +121,7 @@ def _read(file: BinaryIO, defer: bool = True) -> tuple[FileDataset, BinaryIO]:
             raise Damaged("impossible_size", "The header is larger than 256 MiB.")
         # Values are decoded here, so that damage inside them shows now and not at the archive.
         here = stream.tell()
+        _decode(dataset.file_meta)
         _decode(dataset)
         stream.seek(here)
     except Damaged:
@@ -130,7 +133,11 @@ def _read(file: BinaryIO, defer: bool = True) -> tuple[FileDataset, BinaryIO]:
 
 
 def _decode(dataset: Dataset) -> None:
+    """Decode every value that is in memory. Raises Damaged when one is shorter than it says."""
     for tag, raw in list(dataset.items()):
+        known = isinstance(raw, RawDataElement) and raw.value is not None and raw.length != UNDEFINED
+        if known and len(raw.value) < raw.length:  # type: ignore[arg-type,union-attr]
+            raise Damaged("truncated", "The file ends inside an element of the header.")
         if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
             continue  # deferred: it stays in the file
         element = dataset[tag]
@@ -172,17 +179,18 @@ def _inflate(file: BinaryIO, meta: FileMetaDataset) -> BinaryIO:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
+    try:
+        value = dataset.get(keyword)
+    except Exception as error:  # see _read: pydicom decodes when asked
+        raise Damaged("unreadable", f"{type(error).__name__} while reading {keyword}.") from error
     return "" if value is None else str(value).strip(" \0")
 
 
 def _count(dataset: Dataset, keyword: str) -> int | None:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return None
     try:
-        return int(value)
-    except (TypeError, ValueError):
+        value = dataset.get(keyword)
+        return None if value is None or value == "" else int(value)
+    except Exception:
         raise Damaged("contradiction", f"{keyword} is not one whole number.") from None
 
 
@@ -195,7 +203,7 @@ def header_of(dataset: FileDataset) -> Header:
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
         transfer_syntax=_text(meta, "TransferSyntaxUID") or _guess(dataset),
-        modality=_text(dataset, "Modality")[:16],
+        modality=_code(_text(dataset, "Modality")),
         meta_sop_class=_text(meta, "MediaStorageSOPClassUID"),
         meta_sop_uid=_text(meta, "MediaStorageSOPInstanceUID"),
         rows=_count(dataset, "Rows"),
@@ -207,6 +215,17 @@ def header_of(dataset: FileDataset) -> Header:
         high_bit=_count(dataset, "HighBit") or 0,
         photometric=_text(dataset, "PhotometricInterpretation"),
     )
+
+
+def _code(text: str) -> str:
+    """A code string (PS3.5 VR CS), "" for anything else: what a sender wrote there is shown on pages."""
+    return text if CODE.fullmatch(text) else ""
+
+
+def is_image(sop_class: str) -> bool:
+    """Whether instances of a storage class always have pixel data (PS3.4 table B.5-1, by the class's name)."""
+    name = UID(sop_class).name
+    return "Image Storage" in name or name == "RT Dose Storage"
 
 
 def _guess(dataset: FileDataset) -> str:
@@ -223,8 +242,8 @@ def _pixels(stream: BinaryIO, header: Header, syntax: str) -> PixelElement | Non
     except PixelsDamaged as error:
         raise Damaged(error.reason, error.detail) from error
     if found is None:
-        if header.rows is not None:
-            raise Damaged("truncated", "The header describes an image, and no pixel data follow.")
+        if header.rows is not None or is_image(header.sop_class):
+            raise Damaged("truncated", "This kind of object is an image, and no pixel data follow.")
         return None
     if header.rows is None:
         raise Damaged("contradiction", "There are pixel data, and the header states no rows.")
