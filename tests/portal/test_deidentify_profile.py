@@ -37,7 +37,7 @@ def planted() -> Dataset:
     """A small header with an identity in every kind of place."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
     ds.SOPInstanceUID, ds.StudyInstanceUID, ds.SeriesInstanceUID = (generate_uid() for _ in range(3))
     ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Müller-Lüdenscheidt^Heinrich", "HN-4711-99", "19310704"
     ds.PatientSex, ds.PatientSize, ds.EthnicGroup = "M", "1.80", "unknown"

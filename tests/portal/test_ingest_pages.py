@@ -123,7 +123,8 @@ def test_a_source_is_made_and_its_profile_is_recorded(dave: Client, lakeside: Or
     events = made.events.order_by("pgh_id")  # type: ignore[attr-defined]
     assert list(events.values_list("privacy", flat=True)) == ["full", "keep_uids"]
     assert events.last().pgh_context.metadata["user"]
-    assert b"already in use" in dave.post("/ingest/sources/new/", values | {"ae_title": "MG2"}).content
+    again = dave.post("/ingest/sources/new/", values | {"ae_title": "MG2"})
+    assert again.context["form"].non_field_errors() == ["This name or AE title is already in use."]
 
 
 def test_a_header_rule_is_tried_and_saved(dave: Client, lakeside: Organisation) -> None:
