@@ -45,7 +45,7 @@ def listen(host: str, port: int) -> Any:
     """
     _config.STORE_RECV_CHUNKED_DATASET = True
     # pynetdicom names no folder; on the landing store's own disk a rename is enough to keep the file
-    dimse_messages.NamedTemporaryFile = partial(tempfile.NamedTemporaryFile, dir=landing.incoming())  # type: ignore[misc,assignment]
+    dimse_messages.NamedTemporaryFile = partial(tempfile.NamedTemporaryFile, dir=landing.incoming())  # type: ignore[attr-defined,assignment]
     ae = AE(ae_title=settings.DICOM_AET)
     ae.maximum_pdu_size = MAX_PDU
     ae.maximum_associations = settings.MAX_ASSOCIATIONS

@@ -26,7 +26,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.instance.organisation = organisation
         # the action's sentence says what is taken; Django's would name a constraint
-        self.instance.validate_constraints = lambda exclude=None: None  # type: ignore[method-assign]
+        self.instance.validate_constraints = lambda exclude=None: None
         self.fields["site"].queryset = organisation.sites.all()  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
@@ -85,4 +85,4 @@ class HeaderRuleForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.instance.organisation = organisation
         # the action's sentence says what is taken; Django's would name a constraint
-        self.instance.validate_constraints = lambda exclude=None: None  # type: ignore[method-assign]
+        self.instance.validate_constraints = lambda exclude=None: None

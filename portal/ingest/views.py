@@ -34,7 +34,7 @@ def _page(request: HttpRequest, rows: Any) -> tuple[list[Receipt], str | None]:
         rows = rows.filter(Q(received_at__lt=last[0]) | Q(received_at=last[0], pk__lt=last[1]))
     found = list(rows[: PAGE + 1])
     for receipt in found:
-        receipt.why = words(receipt.reason) if receipt.reason else ""  # type: ignore[attr-defined]
+        receipt.why = words(receipt.reason) if receipt.reason else ""
     return found[:PAGE], str(found[PAGE - 1].pk) if len(found) > PAGE else None
 
 
