@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,13 +15,36 @@ from portal.accounts.queries import has_role
 from portal.core.errors import Refused
 
 
-def create_token(user: User, organisation: Organisation, name: str) -> tuple[ApiToken, str]:
+@transaction.atomic
+def invite(
+    by: User, organisation: Organisation, username: str, email: str, roles: Sequence[str], display_name: str = ""
+) -> tuple[Membership, str]:
+    """Make a person and their membership. Returns it and the first password, which is shown once.
+
+    Raises Refused without the right, and when the name is taken.
+    """
+    if not has_role(by, organisation.pk, Role.ACCOUNT_ADMIN):
+        raise Refused("not_found", "Not found.", status=404)
+    if User.objects.filter(username__iexact=username).exists():
+        raise Refused("name_taken", "That name is taken.")
+    password = secrets.token_urlsafe(12)
+    user = User.objects.create_user(username=username, email=email, password=password, display_name=display_name)
+    wanted = sorted({role for role in roles if role in Role.values})
+    return Membership.objects.create(user=user, organisation=organisation, roles=wanted), password
+
+
+def create_token(user: User, organisation: Organisation, name: str, days: int | None = None) -> tuple[ApiToken, str]:
     """A new token and its text, which is shown this once. Raises Refused for strangers of the organisation."""
     if not Membership.objects.filter(user=user, organisation=organisation, active=True).exists():
         raise Refused("not_found", "Not found.", status=404)
     text = f"ccd_{secrets.token_urlsafe(32)}"
     token = ApiToken.objects.create(
-        user=user, organisation=organisation, name=name.strip()[:80] or "token", digest=digest(text), prefix=text[:10]
+        user=user,
+        organisation=organisation,
+        name=name.strip()[:80] or "token",
+        digest=digest(text),
+        prefix=text[:10],
+        expires_at=timezone.now() + timedelta(days=days) if days else None,
     )
     return token, text
 

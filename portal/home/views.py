@@ -2,20 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.templatetags.static import static
+from django.urls import reverse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from portal.accounts.models import Membership, Role
+from portal.billing.queries import usage
 from portal.core.errors import body
+from portal.home import page_queries
+from portal.home.navigation import pages
+from portal.programmes import queries as programme_queries
+from portal.programmes.models import PanelMember
+from portal.read.queries import assignment_json, done_today, worklist
+from portal.score.queries import reader_summary
 
 
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """The page a person starts from, by role."""
-    return render(request, "home/home.html")
+    """The page a person starts from: one part for each of their roles."""
+    user, organisation = request.user, request.organisation  # type: ignore[attr-defined]
+    roles = set(request.roles)  # type: ignore[attr-defined]
+    context: dict[str, Any] = {}
+    if Role.READER in roles or user.panels.filter(part=PanelMember.Part.ARBITER).exists():  # type: ignore[union-attr]
+        items = [assignment_json(row) for row in worklist(user)[:8]]  # type: ignore[arg-type]
+        context |= {"reading": True, "items": items, "done_today": done_today(user)}  # type: ignore[arg-type]
+        context |= {"trend": page_queries.own_trend(user), "score": reader_summary(user, organisation)}  # type: ignore[arg-type]
+    if Role.COORDINATOR in roles:
+        mine = programme_queries.programmes(user).filter(organisation=organisation.pk, active=True)
+        context["programmes"] = page_queries.programme_rows(mine.order_by("name"))
+    if Role.ENGINEER in roles:
+        context["functions"] = page_queries.functions_overview(organisation)
+        context["failed_runs"] = page_queries.failed_runs(organisation)
+    if Role.PACS_ADMIN in roles:
+        context["doors"] = page_queries.doors(organisation)
+    if Role.ACCOUNT_ADMIN in roles:
+        context["usage"] = usage(organisation)
+        context["members"] = Membership.objects.filter(organisation=organisation.pk, active=True).count()
+    return render(request, "home/home.html", context)
+
+
+@login_required
+def palette(request: HttpRequest) -> JsonResponse:
+    """What the command palette offers: pages by role, programmes, the newest scans."""
+    sprite = static("site/icons.svg")
+    user, roles = request.user, request.roles  # type: ignore[attr-defined]
+
+    def entry(group: str, word: str, hint: str, icon: str, href: str) -> dict[str, str]:
+        return {"group": group, "word": word, "hint": hint, "icon": f"{sprite}#{icon}", "href": href}
+
+    entries = [entry("Pages", p["word"], g["title"], p["icon"], p["href"]) for g in pages(roles) for p in g["entries"]]
+    for programme in programme_queries.programmes(user).order_by("name")[:50]:
+        href = reverse("programme_detail", args=[programme.slug])
+        entries.append(entry("Programmes", programme.name, "", "clipboard-list", href))
+    for study in page_queries.recent_scans(user, 12):  # type: ignore[arg-type]
+        hint = " ".join([*study.modalities, str(study.study_date or "")])
+        word = study.description or f"Scan …{study.study_uid[-8:]}"
+        entries.append(entry("Recent scans", word, hint, "scan", reverse("scan_detail", args=[study.study_uid])))
+    return JsonResponse({"entries": entries})
 
 
 def healthz(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from django.forms import BoundField
 from django.template.context import RequestContext
 from django.templatetags.static import static
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -244,3 +245,62 @@ def page_header(content: str, title: str, lead: str = "", crumb: str = "", crumb
 def role_word(role: str) -> str:
     """The word for a role."""
     return dict(Role.choices).get(role, role)
+
+
+@register.filter
+def moment(text: str) -> datetime | None:
+    """The moment of an ISO text, for `ago`."""
+    return parse_datetime(text) if text else None
+
+
+@register.filter
+def of(part: float | None, total: float | None) -> float:
+    """part / total, 0 without a total; to be shown with `percent`."""
+    return (part or 0) / total if total else 0.0
+
+
+@register.filter
+def amount(cents: int | None) -> str:
+    """Cents as 12.34."""
+    return "–" if cents is None else f"{cents / 100:,.2f}"
+
+
+@register.filter
+def cat(value: object, tail: str) -> str:
+    """Value and tail in one text."""
+    return f"{value}{tail}"
+
+
+@register.filter
+def said(value: Any) -> str:
+    """An answer, or several, in plain words."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if value in (None, "", []):
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return " · ".join(said(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {said(v)}" for k, v in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def kind_word(kind: str) -> str:
+    """The word for a kind of assignment."""
+    return {"first": "First reading", "second": "Second reading", "arbitration": "Arbitration"}.get(kind, kind)
+
+
+@register.simple_tag
+def usage_bar(used: int, allowed: int, label: str) -> SafeString:
+    """Use against an allowance; over it, the bar is full and says so in another tone."""
+    over = used > allowed
+    parts = [{"tone": "differs" if over else "accent", "value": min(used, allowed), "word": f"of {allowed} used"}]
+    return progress(parts, allowed, label)
+
+
+@register.simple_tag
+def share_bar(value: float | None, label: str, tone: str = "accent") -> SafeString:
+    """A bar for one value from 0 to 1."""
+    whole = round(100 * (value or 0))
+    return progress([{"tone": tone, "value": whole, "word": "percent"}], 100, label)

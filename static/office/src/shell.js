@@ -36,6 +36,7 @@ function drawer(open) {
 }
 
 export function startShell() {
+  document.querySelector("dialog[data-open]")?.showModal();
   const theme = document.documentElement.dataset.theme ?? "";
   for (const button of document.querySelectorAll("[data-theme-set]")) {
     button.setAttribute("aria-pressed", String(button.dataset.themeSet === theme));

@@ -1,0 +1,94 @@
+"""Pages of the account: organisation switch, members, API tokens."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from portal.accounts import actions
+from portal.accounts.forms import InviteForm, RolesForm, TokenForm
+from portal.accounts.models import ApiToken, Membership, Role
+from portal.accounts.queries import memberships, require_role
+from portal.core.errors import Refused
+
+
+@login_required
+@require_POST
+def switch_organisation(request: HttpRequest) -> HttpResponse:
+    """Work in another of one's organisations from now on."""
+    wanted = request.POST.get("organisation", "")
+    membership = memberships(request.user).filter(organisation=int(wanted) if wanted.isdigit() else None).first()
+    if membership:
+        request.session["organisation"] = membership.organisation_id
+    return redirect("home")
+
+
+@login_required
+def members(request: HttpRequest) -> HttpResponse:
+    """Who works here and with which roles; inviting someone."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    require_role(request.user, organisation.pk if organisation else None, Role.ACCOUNT_ADMIN)
+    form = InviteForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made, password = actions.invite(request.user, organisation, **form.cleaned_data)  # type: ignore[arg-type]
+            request.session["invited"] = {"name": str(made.user), "username": made.user.username, "password": password}
+            return redirect("members")
+        except Refused as error:
+            form.add_error("username", error.message)
+    rows = Membership.objects.filter(organisation=organisation.pk).select_related("user").order_by("user__username")
+    context = {
+        "rows": [
+            (row, RolesForm(initial={"roles": row.roles, "active": row.active}, auto_id=f"m{row.pk}_%s"))
+            for row in rows
+        ],
+        "form": form,
+        "invited": request.session.pop("invited", None),
+        "words": dict(Role.choices),
+    }
+    return render(request, "account/members.html", context)
+
+
+@login_required
+@require_POST
+def member_change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change someone's roles, or whether they may work here."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    require_role(request.user, organisation.pk if organisation else None, Role.ACCOUNT_ADMIN)
+    membership = get_object_or_404(Membership, pk=pk, organisation=organisation.pk)
+    form = RolesForm(request.POST)
+    if form.is_valid():
+        try:
+            actions.set_roles(request.user, membership, form.cleaned_data["roles"], form.cleaned_data["active"])  # type: ignore[arg-type]
+            messages.success(request, f"The roles of {membership.user} were changed.")
+        except Refused as error:
+            messages.error(request, error.message)
+    else:
+        messages.error(request, "Choose at least one role, or make the person inactive.")
+    return redirect("members")
+
+
+@login_required
+def tokens(request: HttpRequest) -> HttpResponse:
+    """One's own API tokens; a new one is shown once."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    form = TokenForm(request.POST or None)
+    made = None
+    if request.method == "POST" and form.is_valid():
+        made = actions.create_token(request.user, organisation, **form.cleaned_data)  # type: ignore[arg-type]
+        form = TokenForm()
+    rows = ApiToken.objects.filter(user=request.user.pk, organisation=organisation.pk if organisation else None)
+    return render(request, "account/tokens.html", {"rows": rows.order_by("-created_at"), "form": form, "made": made})
+
+
+@login_required
+@require_POST
+def token_revoke(request: HttpRequest, pk: str) -> HttpResponse:
+    """End one of one's own tokens at once."""
+    token = get_object_or_404(ApiToken, pk=pk, user=request.user.pk)
+    actions.revoke_token(request.user, token)  # type: ignore[arg-type]
+    messages.success(request, f"{token.name} was revoked; programs that use it are refused from now on.")
+    return redirect("tokens")

@@ -1,0 +1,180 @@
+"""Pages of programmes: they gather what every step after `programmes` knows of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from portal.accounts.models import Membership, User
+from portal.consensus.queries import agreement
+from portal.home import page_queries
+from portal.home.case_page import case_page
+from portal.home.forms import PanelForm, ProtocolForm
+from portal.programmes import actions, queries
+from portal.programmes.models import Assignment, Case, PanelMember
+from portal.second_read.queries import simulate
+
+PAGE = 50
+# what the table of cases may be filtered by: word in the URL → states
+FILTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "All", ()),
+    ("open", "To be read", ("open",)),
+    ("second", "Second reading", ("second",)),
+    ("arbitration", "Arbitration", ("arbitration",)),
+    ("merging", "Being merged", ("comparing", "merging")),
+    ("settled", "Settled", ("settled",)),
+    ("waiting", "Waiting for the model", ("waiting",)),
+)
+
+
+@login_required
+def programmes(request: HttpRequest) -> HttpResponse:
+    """The programmes a person may see, as rows."""
+    rows = queries.programmes(request.user).order_by("-active", "name")
+    return render(request, "programmes/programmes.html", {"rows": page_queries.programme_rows(rows)})
+
+
+@login_required
+def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
+    """Progress, agreement, the threshold's simulator, and the cases."""
+    programme = queries.access_programme(request.user, slug)
+    row = page_queries.programme_rows([programme])[0]
+    manages = queries.is_coordinator(request.user, programme.organisation_id)
+    chosen = request.GET.get("state", "")
+    states = next((s for key, _, s in FILTERS if key == chosen), ())
+    context: dict[str, Any] = {
+        "programme": programme,
+        "row": row,
+        "manages": manages,
+        "protocol": queries.newest_protocol(programme) if programme.protocols.exists() else None,
+        "forecast": page_queries.forecast(programme, row["total"]),
+        "agreement": agreement(programme),
+        "filters": [(key, word) for key, word, _ in FILTERS],
+        "chosen": chosen,
+    }
+    context["progress_plot"] = _progress_plot(context["forecast"], row["total"])
+    if manages:
+        context["simulator"] = _simulator_plot(simulate(programme), context["protocol"])
+        context |= _cases(request, programme, states)
+    return render(request, "programmes/programme.html", context)
+
+
+def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dict[str, Any]:
+    rows = Case.objects.filter(programme=programme).select_related("study", "truth").prefetch_related("comparisons")
+    if states:
+        rows = rows.filter(state__in=states)
+    before = request.GET.get("before", "")
+    if before.isdigit():
+        rows = rows.filter(number__lt=int(before))
+    found = list(rows.order_by("-number")[: PAGE + 1])
+    return {"cases": found[:PAGE], "more": found[PAGE - 1].number if len(found) > PAGE else None}
+
+
+def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any] | None:
+    if forecast is None or len(forecast["rows"]) < 2:
+        return None
+    return {
+        "columns": [
+            {"key": "day", "label": "Day"},
+            {"key": "settled", "label": "Settled"},
+            {"key": "forecast", "label": "Forecast"},
+        ],
+        "rows": forecast["rows"],
+        "x": "day",
+        "series": [
+            {"key": "settled", "label": "Settled", "area": True},
+            {"key": "forecast", "label": "Forecast at the pace of two weeks", "dashed": True},
+        ],
+        "xName": "Day",
+        "yName": "Cases",
+        "yMin": 0,
+        "yMax": total,
+    }
+
+
+def _simulator_plot(rows: list[dict[str, float]], protocol: Any) -> dict[str, Any] | None:
+    if not rows or protocol is None:
+        return None
+    at = protocol.similarity_threshold
+    return {
+        "columns": [
+            {"key": "threshold", "label": "Threshold", "digits": 2},
+            {"key": "share", "label": "Share of first readings sent on", "digits": 3},
+        ],
+        "rows": rows,
+        "x": "threshold",
+        "series": [{"key": "share", "label": "Sent to a second reader", "area": True, "step": "end"}],
+        "xName": "Similarity threshold",
+        "yName": "Share of first readings",
+        "percent": True,
+        "xMin": 0,
+        "xMax": 1,
+        "yMin": 0,
+        "yMax": 1,
+        "mark": {"x": at, "label": f"now {at:.2f}"},
+        "threshold": at,
+        "share": min(rows, key=lambda row: abs(row["threshold"] - at))["share"],
+    }
+
+
+@login_required
+def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """Rules of new cases, as a new protocol version; and the panel."""
+    programme = queries.access_programme(request.user, slug, "manage")
+    protocol = get_object_or_404(programme.protocols.order_by("-number")[:1])
+    form = ProtocolForm(request.POST or None, instance=protocol)
+    if request.method == "POST" and form.is_valid():
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        if changes:
+            made = actions.new_protocol(programme, **changes)
+            messages.success(request, f"Version {made.number} holds for new cases; earlier cases keep theirs.")
+        else:
+            messages.info(request, "Nothing was changed.")
+        return redirect("programme_settings", slug)
+    context = {
+        "programme": programme,
+        "protocol": protocol,
+        "form": form,
+        "versions": programme.protocols.order_by("-number")[:10],
+        "panel": PanelMember.objects.filter(programme=programme)
+        .select_related("user")
+        .order_by("part", "user__username"),
+        "panel_form": PanelForm(users=_people(programme)),
+        "simulator": _simulator_plot(simulate(programme), protocol),
+    }
+    return render(request, "programmes/settings.html", context)
+
+
+def _people(programme: Any) -> Any:
+    members = Membership.objects.filter(organisation=programme.organisation_id, active=True)
+    return User.objects.filter(Q(pk__in=members.values("user")), is_active=True, is_service=False).order_by("username")
+
+
+@login_required
+@require_POST
+def panel_change(request: HttpRequest, slug: str) -> HttpResponse:
+    """Put someone on the panel, or change whether they are available."""
+    programme = queries.access_programme(request.user, slug, "manage")
+    form = PanelForm(request.POST, users=_people(programme))
+    if not form.is_valid():
+        raise Http404
+    data = form.cleaned_data
+    member = actions.set_panel(programme, data["user"], data["part"], data["available"])
+    words = "is on the panel" if member.available else "gets no new cases"
+    messages.success(request, f"{member.user} {words}.")
+    return redirect("programme_settings", slug)
+
+
+@login_required
+def case_detail(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Why this case stands where it stands: who said what, what the model said, what was made of it."""
+    case = queries.access_case(request.user, slug, number)
+    context = case_page(case)
+    context["assignments"] = Assignment.objects.filter(case=case).select_related("reader").order_by("created_at")
+    return render(request, "programmes/case.html", context)
