@@ -24,7 +24,7 @@ def local_copy(storage: Storage, name: str) -> Iterator[Path]:
     path = local_path(storage, name)
     if path is not None:
         if not path.is_file():
-            raise FileNotFoundError(f"{name} is not in the archive storage")
+            raise FileNotFoundError(f"{path.name} is not in the archive storage")
         yield path
         return
     with tempfile.NamedTemporaryFile(suffix=".dcm") as copy:

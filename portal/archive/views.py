@@ -6,12 +6,20 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from portal.accounts.models import Role
+from portal.accounts.queries import has_role
 from portal.archive import queries
-from portal.archive.models import Study
+from portal.archive.models import Instance, Study
 from portal.deidentify.models import DeidentificationReport
 from portal.ingest.models import Receipt
 
 PAGE = 50
+SHOWN_IMAGES, SHOWN_RECEIPTS = 24, 8
+UPLOADERS = (Role.COORDINATOR, Role.PACS_ADMIN, Role.ENGINEER)
+# action codes of PS3.15 table E.1-1a in words
+ACTIONS = {
+    "X": "Removed", "Z": "Emptied", "D": "Replaced", "C": "Cleaned", "U": "UIDs replaced", "K": "Kept",
+}  # fmt: skip
 
 
 @login_required
@@ -33,6 +41,7 @@ def scans(request: HttpRequest) -> HttpResponse:
         "filters": request.GET,
         "filtered": any(request.GET.get(k) for k in ("q", "modality", "state", "from", "to")),
         "modalities": ["MG", "DX", "CR", "CT", "MR", "US"],
+        "may_upload": has_role(request.user, request.organisation, *UPLOADERS),  # type: ignore[attr-defined]
         "states": Study.State.choices,
     }
     return render(request, "archive/scans.html", context)
@@ -42,14 +51,29 @@ def scans(request: HttpRequest) -> HttpResponse:
 def scan_detail(request: HttpRequest, study_uid: str) -> HttpResponse:
     """Pictures, header summary, de-identification, receipts; the model's output is loaded into its slot."""
     study = queries.access_study(request.user, study_uid)
-    receipts = Receipt.objects.filter(organisation=study.organisation_id, study_uid=study_uid).select_related("source")
-    reports = DeidentificationReport.objects.filter(receipt__in=receipts).order_by("pk")
-    images = study.instances.filter(rows__gt=0).select_related("series").defer("headers")
+    receipts = Receipt.objects.filter(organisation=study.organisation_id, study_uid=study_uid)
+    report = DeidentificationReport.objects.filter(receipt__in=receipts).order_by("pk").first()
+    images = study.instances.filter(rows__gt=0).select_related("series").defer("headers", "frame_table")
+    shown = list(images.order_by("series__number", "series_id", "number", "pk")[:SHOWN_IMAGES])
+    counts = report.counts if report else {}
     context = {
         "study": study,
-        "images": images.order_by("series__number", "number", "pk")[:24],
-        "receipts": receipts.order_by("received_at")[:50],
-        "report": reports.first(),
+        "title": study.description or "Scan",
+        "lead": ", ".join(study.modalities),
+        "images": [_shown(image) for image in shown],
+        "more_images": max(0, images.count() - len(shown)),
+        "receipts": receipts.select_related("source").order_by("received_at", "pk")[:SHOWN_RECEIPTS],
+        "more_receipts": max(0, receipts.count() - SHOWN_RECEIPTS),
+        "report": report,
+        "deidentified": [(word, counts[code]) for code, word in ACTIONS.items() if counts.get(code)],
         "priors": queries.priors(study),
     }
     return render(request, "archive/scan.html", context)
+
+
+def _shown(image: Instance) -> dict[str, str]:
+    place = " ".join(part for part in (image.laterality, image.view) if part)
+    words = place or f"{image.series.modality} {image.number or ''}".strip()
+    if image.frames > 1:
+        words += f", {image.frames} frames"
+    return {"sop_uid": image.sop_uid, "series_uid": image.series.series_uid, "label": words}

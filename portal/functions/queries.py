@@ -13,6 +13,7 @@ from portal.archive.models import Study
 from portal.functions import rules
 from portal.functions.models import FunctionVersion, InferenceFunction
 
+HISTORY = 12
 READERS = (Role.ENGINEER, Role.COORDINATOR, Role.AUDITOR, Role.PACS_ADMIN)
 
 
@@ -41,3 +42,36 @@ def functions(user: Any) -> QuerySet[InferenceFunction]:
         raise Http404
     own = Q(organisation=None) | Q(organisation__in=organisation_ids(user))
     return InferenceFunction.objects.filter(own).prefetch_related("versions").order_by("name")
+
+
+def is_engineer(user: Any, function: InferenceFunction) -> bool:
+    """Whether the user may move the function's versions: an engineer of its organisation.
+
+    Functions offered to all are looked after by the engineers of every organisation that uses them.
+    """
+    ids = organisation_ids(user)
+    if function.organisation_id:
+        ids = [pk for pk in ids if pk == function.organisation_id]
+    rows = Membership.objects.filter(user=user.pk, active=True, organisation__in=ids)
+    return rows.filter(roles__contains=[Role.ENGINEER]).exists()
+
+
+def history(version: FunctionVersion) -> list[dict[str, Any]]:
+    """The states a version went through, newest first: state, when, who, and the note."""
+    events = version.events.select_related("pgh_context").order_by("-pgh_id")  # type: ignore[attr-defined]
+    rows: list[dict[str, Any]] = []
+    for event in events[: 4 * HISTORY]:
+        context = (event.pgh_context.metadata if event.pgh_context else None) or {}
+        rows.append(
+            {
+                "state": event.state,
+                "at": event.pgh_created_at,
+                "who": context.get("by", ""),
+                "note": context.get("note", ""),
+            }
+        )
+    # an event that did not change the state is not a step of its life
+    steps = [
+        row for row, older in zip(rows, [*rows[1:], None], strict=True) if not older or older["state"] != row["state"]
+    ]
+    return steps[:HISTORY]

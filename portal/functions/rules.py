@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,25 @@ def choose(offers: Sequence[Offer], modalities: Iterable[str], body_part: str) -
 
 def _narrowness(offer: Offer) -> tuple[int, int, int, int]:
     return (bool(offer.body_parts), -len(offer.body_parts), -len(offer.modalities), offer.key)
+
+
+def figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A package's figures in words: [(what, value with its interval)]."""
+    rows: list[tuple[str, str]] = []
+    if "mean_auc" in metrics:
+        low, high = metrics.get("mean_auc_low"), metrics.get("mean_auc_high")
+        interval = f" ({low:.3f}–{high:.3f})" if low is not None and high is not None else ""
+        rows.append(("Mean AUC (95 %)", f"{metrics['mean_auc']:.3f}{interval}"))
+    case = metrics.get("case") or {}
+    for key, word in (("auc", "Case AUC"), ("sensitivity", "Sensitivity"), ("specificity", "Specificity")):
+        if key in case:
+            rows.append((word, f"{case[key]:.3f}"))
+    if "test_images" in metrics:
+        rows.append(("Images in the test", str(metrics["test_images"])))
+    return rows
+
+
+def auc_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """AUC by class, best first: name, value, width of its bar in percent."""
+    rows = sorted((metrics.get("auc") or {}).items(), key=lambda item: -item[1])
+    return [{"name": n.replace("_", " "), "value": v, "width": f"{100 * v:.1f}"} for n, v in rows]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from portal.accounts.models import Role
-from portal.functions import queries
+from portal.core.errors import Refused
+from portal.core.states import IllegalTransition
+from portal.functions import cards, queries, rules
 from portal.functions.actions import move
 from portal.functions.models import FunctionVersion
 
@@ -23,8 +25,12 @@ WORDS = {
 
 @login_required
 def functions(request: HttpRequest) -> HttpResponse:
-    """All functions with the state of their newest version."""
-    return render(request, "functions/functions.html", {"functions": queries.functions(request.user)})
+    """All functions, each with the version in service or else its newest."""
+    found = list(queries.functions(request.user))
+    for function in found:
+        versions = sorted(function.versions.all(), key=lambda v: (v.state == "in_service", v.created_at))
+        function.shown = versions[-1] if versions else None  # type: ignore[attr-defined]
+    return render(request, "functions/functions.html", {"functions": found})
 
 
 @login_required
@@ -35,15 +41,23 @@ def function_detail(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "version": version,
             "moves": [(after, WORDS[after]) for after in sorted(version.TRANSITIONS.get(version.state, ()))],
-            "history": version.events.order_by("-pgh_created_at")[:10],  # type: ignore[attr-defined]
-            "auc": sorted((version.manifest.get("metrics", {}).get("auc") or {}).items()),
+            "history": queries.history(version),
+            "figures": rules.figures(version.manifest.get("metrics") or {}),
+            "auc": rules.auc_rows(version.manifest.get("metrics") or {}),
+            "card": cards.html(version.card),
         }
         for version in function.versions.order_by("-created_at")
     ]
-    engineer = Role.ENGINEER in request.roles  # type: ignore[attr-defined]
-    return render(
-        request, "functions/function.html", {"function": function, "versions": versions, "engineer": engineer}
+    scans = ", ".join(function.modalities) + (
+        f" {'/'.join(function.body_parts).lower()}" if function.body_parts else ""
     )
+    context = {
+        "function": function,
+        "versions": versions,
+        "lead": f"{function.get_output_type_display()} for {scans} scans.",  # type: ignore[attr-defined]
+        "engineer": queries.is_engineer(request.user, function),
+    }
+    return render(request, "functions/function.html", context)
 
 
 @login_required
@@ -52,5 +66,10 @@ def move_version(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Move a version along its life."""
     function = get_object_or_404(queries.functions(request.user), slug=slug)
     version = get_object_or_404(FunctionVersion, pk=pk, function=function)
-    move(version, request.POST.get("to", ""), request.user)
+    try:
+        move(version, request.POST.get("to", ""), request.user, request.POST.get("note", ""))
+    except (Refused, IllegalTransition) as error:
+        messages.error(request, f"Nothing was changed: {error}.".replace("..", "."))
+    else:
+        messages.success(request, f"Version {version.version} is now: {version.State(version.state).label.lower()}.")
     return redirect("function_detail", slug=slug)

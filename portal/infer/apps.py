@@ -4,13 +4,15 @@ from celery.signals import celeryd_init
 from django.apps import AppConfig
 
 
-def check_worker(conf: Any = None, options: Any = None, **_: Any) -> None:
-    """Celery says here which queues a worker is about to serve."""
-    queues = str((options or {}).get("queues") or "")
-    if "gpu" in queues.split(","):
-        from portal.infer.packages import check_gpu_worker
+def check_worker(options: Any = None, **_: Any) -> None:
+    """Celery says here which queues a worker is about to serve, and with how many processes."""
+    given = options or {}
+    queues = given.get("queues") or ""
+    names = queues.split(",") if isinstance(queues, str) else list(queues)
+    if "gpu" in names:
+        from portal.infer.packages import check_gpu_worker  # brings PyTorch
 
-        check_gpu_worker(int(conf.worker_concurrency or 0))
+        check_gpu_worker(names, given.get("concurrency"))
 
 
 class InferConfig(AppConfig):

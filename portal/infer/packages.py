@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from typing import NoReturn
 
+import torch
 from django.conf import settings
 
 from inference.package import FunctionPackage, load
@@ -33,14 +35,26 @@ def package_for(version: FunctionVersion) -> FunctionPackage:
     return package
 
 
-def check_gpu_worker(concurrency: int) -> None:
-    """End the process with one line when a gpu worker is set up wrongly."""
-    if concurrency != 1:
-        sys.stderr.write(f"concord: a gpu worker has one process a device, not {concurrency} (--concurrency 1)\n")
-        raise SystemExit(78)
+def check_gpu_worker(queues: list[str], concurrency: object) -> None:
+    """End the process with one line when a gpu worker is set up wrongly; load the packages in service.
+
+    A package that cannot be loaded is named and does not stop the others: its runs fail with the same words.
+    """
+    if str(concurrency) != "1":
+        _stop(f"has one process a device, not {concurrency or 'one for each core'}: --concurrency 1")
+    if queues != ["gpu"]:
+        _stop(f"serves no other queue, not {', '.join(q for q in queues if q != 'gpu')}")
+    if settings.INFERENCE_DEVICE == "cuda" and not torch.cuda.is_available():
+        _stop("finds no CUDA device here, and CONCORD_DEVICE asks for one")
+    if not settings.PACKAGES_ROOT.is_dir():
+        _stop(f"finds no folder of packages at {settings.PACKAGES_ROOT} (CONCORD_PACKAGES)")
     for version in FunctionVersion.objects.filter(state=FunctionVersion.State.IN_SERVICE):
         try:
             package_for(version)
         except (PackageError, ValueError) as error:
-            # the other functions still serve; runs of this one fail with the same words
             sys.stderr.write(f"concord: function {version} cannot be loaded: {error}\n")
+
+
+def _stop(why: str) -> NoReturn:
+    sys.stderr.write(f"concord: a gpu worker {why}\n")
+    raise SystemExit(78)  # EX_CONFIG of sysexits.h

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from datetime import datetime
 from typing import Any
 
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404
 
 from portal.archive.models import Study
@@ -102,3 +105,19 @@ def matrix(run: Run, sop_uid: str, row: int) -> Matrix:
     if found is None:
         raise Http404
     return found
+
+
+def runs_of(user: Any, function_pk: int) -> QuerySet[Run]:
+    """A function's runs on scans of the organisations in which the user may see output, newest first."""
+    allowed = organisations(user, "output")
+    return Run.objects.filter(version__function=function_pk, organisation__in=allowed).order_by("-queued_at")
+
+
+def volume(rows: QuerySet[Run], since: datetime) -> dict[str, Any]:
+    """Numbers of runs: in all, since a moment, failed since then, and the median time of the last hundred."""
+    recent = Q(queued_at__gte=since)
+    counts = rows.order_by().aggregate(
+        total=Count("pk"), week=Count("pk", filter=recent), failed=Count("pk", filter=recent & Q(state="failed"))
+    )
+    times = [t["total"] for t in rows.filter(state="done").values_list("timings_ms", flat=True)[:100] if "total" in t]
+    return {**counts, "median": f"{statistics.median(times) / 1000:.1f} s" if times else "–"}

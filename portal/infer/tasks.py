@@ -13,4 +13,7 @@ def plan_runs(study_pk: str) -> None:
 @gpu_task
 def execute_run(run_pk: str) -> None:
     """Run one function on one study."""
-    actions.execute_run(run_pk)
+    # here, because every process that sends tasks knows this module and only gpu workers need PyTorch
+    from portal.infer.execute import execute_run as execute
+
+    execute(run_pk)

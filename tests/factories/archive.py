@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
@@ -32,6 +33,13 @@ CLASSES = {
     "MG": DigitalMammographyXRayImageStorageForPresentation,
     "DX": DigitalXRayImageStorageForPresentation,
 }
+
+
+@pytest.fixture(autouse=True)
+def plain_static(settings: Any) -> None:
+    """Pages without collected static files; import it to use it."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
 def organisation(slug: str = "lakeside") -> Organisation:

@@ -7,7 +7,8 @@ from django.core.management import BaseCommand, CommandError
 
 from inference.package.errors import PackageError
 from portal.core.errors import Refused
-from portal.functions.actions import move, register_package
+from portal.functions.actions import move
+from portal.functions.register import register_package
 
 
 class Command(BaseCommand):
@@ -21,6 +22,6 @@ class Command(BaseCommand):
             except (PackageError, Refused) as error:
                 raise CommandError(f"package {folder.name}: {error}") from error
             if version.state == version.State.REGISTERED:
-                move(version, version.State.COMMISSIONING)
-                move(version, version.State.IN_SERVICE)
+                move(version, version.State.COMMISSIONING, note="Shipped with Concord")
+                move(version, version.State.IN_SERVICE, note="Commissioned on the figures of its card")
             self.stdout.write(f"{version}: {version.state}")
