@@ -1,0 +1,66 @@
+// Images by id: addresses, metadata and coordinates.
+import { metaData, utilities } from "@cornerstonejs/core";
+import { utilities as metadataUtilities } from "@cornerstonejs/metadata";
+
+import type { Space, World } from "../marks";
+import type { ImageRef, Point } from "../types";
+
+const PATIENT_POSITION = "00200032";
+
+export class Images implements Space {
+  private readonly byId = new Map<string, { ref: ImageRef; frame: number; patient: boolean }>();
+
+  id(ref: ImageRef, frame = 1): string {
+    const path = `/dicomweb/studies/${ref.study_uid}/series/${ref.series_uid}/instances/${ref.sop_uid}/frames/${frame}`;
+    return `wadors:${location.origin}${path}`;
+  }
+
+  /** Fetch the metadata of these images' studies and hand it to the loader, once an instance. */
+  async learn(refs: ImageRef[]): Promise<void> {
+    const wanted = new Map(refs.map((ref) => [ref.sop_uid, ref]));
+    for (const study of new Set(refs.map((ref) => ref.study_uid))) {
+      const answer = await fetch(`/dicomweb/studies/${study}/metadata`, {
+        headers: { Accept: "application/dicom+json" },
+        credentials: "same-origin",
+      });
+      const kind = answer.headers.get("Content-Type") ?? "";
+      if (!answer.ok || !kind.includes("json")) throw new Error(`The scan's description could not be fetched (${answer.status}).`);
+      for (const json of (await answer.json()) as Record<string, { Value?: unknown[] }>[]) {
+        const ref = wanted.get(String(json["00080018"]?.Value?.[0] ?? ""));
+        if (!ref) continue;
+        for (let frame = 1; frame <= Math.max(ref.frames, 1); frame++) {
+          const id = this.id(ref, frame);
+          await metadataUtilities.addDicomWebInstance(id, json);
+          this.byId.set(id, { ref, frame, patient: Boolean(json[PATIENT_POSITION]?.Value?.length) });
+        }
+      }
+    }
+  }
+
+  ref(imageId: string): ImageRef | null {
+    return this.byId.get(imageId)?.ref ?? null;
+  }
+
+  imageId(sopUid: string, frame: number): string | null {
+    for (const [id, entry] of this.byId) if (entry.ref.sop_uid === sopUid && entry.frame === frame) return id;
+    return null;
+  }
+
+  image(imageId: string): { sopUid: string; frame: number; patient: boolean } | null {
+    const found = this.byId.get(imageId);
+    return found ? { sopUid: found.ref.sop_uid, frame: found.frame, patient: found.patient } : null;
+  }
+
+  toWorld(imageId: string, point: Point): World {
+    return utilities.imageToWorldCoords(imageId, point) as World;
+  }
+
+  toImage(imageId: string, world: World): Point {
+    return utilities.worldToImageCoords(imageId, world) as Point;
+  }
+
+  frameOfReference(imageId: string): string {
+    const plane = metaData.get("imagePlaneModule", imageId) as { frameOfReferenceUID?: string } | undefined;
+    return plane?.frameOfReferenceUID ?? "";
+  }
+}

@@ -1,0 +1,184 @@
+// All viewports of a case: layout, tools on them, marks in and out.
+import { Enums, eventTarget, RenderingEngine, utilities, type Types } from "@cornerstonejs/core";
+import * as tools from "@cornerstonejs/tools";
+
+import { layout, type Layout } from "../hanging";
+import { toAnnotation, toMark, type AnnotationLike } from "../marks";
+import type { Bundle, Mark } from "../types";
+import { GROUP, start } from "./setup";
+import { Images } from "./space";
+import { View } from "./view";
+
+const { annotation } = tools;
+
+export class Stage {
+  readonly images = new Images();
+  views: View[] = [];
+  private engine: RenderingEngine | null = null;
+  private known = new Map<string, Mark>();
+  private quiet = false;
+
+  constructor(
+    private readonly onMarks: (marks: Mark[]) => void,
+    private readonly onSelect: (id: string | null) => void,
+  ) {
+    const changed = (): void => {
+      if (!this.quiet) this.collect();
+    };
+    this.listen(changed);
+  }
+
+  private listen(changed: () => void): void {
+    const events = tools.Enums.Events;
+    for (const name of [events.ANNOTATION_COMPLETED, events.ANNOTATION_MODIFIED, events.ANNOTATION_REMOVED]) {
+      eventTarget.addEventListener(name, changed);
+    }
+    eventTarget.addEventListener(events.ANNOTATION_SELECTION_CHANGE, () => {
+      this.onSelect(annotation.selection.getAnnotationsSelected()[0] ?? null);
+    });
+  }
+
+  /** Lay out and load a case into `root`; images appear one by one, errors stay in their viewport. */
+  async open(bundle: Bundle, root: HTMLElement, failed: (view: View, words: string) => void): Promise<Layout> {
+    await start();
+    this.close();
+    const plan = layout(bundle);
+    await this.images.learn(bundle.images.filter((i) => plan.cells.some((c) => c.stack.includes(i))));
+    this.engine = new RenderingEngine("room");
+    root.style.setProperty("--columns", String(plan.columns));
+    root.style.setProperty("--rows-of-views", String(plan.rows));
+    root.replaceChildren();
+    plan.cells.forEach((cell, n) => {
+      const frame = document.createElement("div");
+      frame.className = `cell${cell.prior ? " prior" : ""}`;
+      const element = document.createElement("div");
+      element.className = "viewport";
+      element.dataset["testid"] = `viewport-${n}`;
+      const corner = document.createElement("span");
+      corner.className = "corner";
+      corner.textContent = cell.title;
+      frame.append(element, corner);
+      root.append(frame);
+      if (!cell.stack.length) {
+        frame.classList.add("empty");
+        return;
+      }
+      const id = `view-${n}`;
+      this.engine?.enableElement({ viewportId: id, element, type: Enums.ViewportType.STACK, defaultOptions: { background: [0.043, 0.047, 0.055] } });
+      this.focusable(element, cell.title);
+      tools.ToolGroupManager.getToolGroup(GROUP)?.addViewport(id, "room");
+      this.views.push(new View(id, element, cell, this.images, () => this.viewport(id)));
+    });
+    await Promise.all(
+      this.views.map((view) =>
+        view.show().catch((error: unknown) => {
+          view.error = error instanceof Error ? error.message : "The image cannot be shown.";
+          failed(view, view.error);
+        }),
+      ),
+    );
+    return plan;
+  }
+
+  /** Cornerstone's keydown listener traps Tab; stop it, and let the viewport take the focus. */
+  private focusable(element: HTMLDivElement, title: string): void {
+    element.tabIndex = 0;
+    element.setAttribute("role", "img");
+    element.setAttribute("aria-label", title || "image");
+    element.addEventListener("keydown", (event) => { if (!["Shift", "Control", "Alt", "Meta"].includes(event.key)) event.stopImmediatePropagation(); }, true);
+  }
+
+  viewport(id: string): Types.IStackViewport {
+    const found = this.engine?.getViewport(id);
+    if (!found) throw new Error("the viewport is closed");
+    return found as Types.IStackViewport;
+  }
+
+  focused(): View | null {
+    return this.views.find((v) => v.element.contains(document.activeElement)) ?? this.views.find((v) => v.element.matches(":hover")) ?? this.views[0] ?? null;
+  }
+
+  resize(): void {
+    this.engine?.resize(true, true);
+  }
+
+  close(): void {
+    this.quiet = true;
+    annotation.state.removeAllAnnotations();
+    this.quiet = false;
+    this.known.clear();
+    for (const view of this.views) tools.ToolGroupManager.getToolGroup(GROUP)?.removeViewports("room", view.id);
+    this.views = [];
+    this.engine?.destroy();
+    this.engine = null;
+  }
+
+  // --- marks ---------------------------------------------------------------------------------
+  /** Put marks on the images as they were kept. */
+  restore(marks: Mark[]): void {
+    this.quiet = true;
+    for (const mark of marks) {
+      this.known.set(mark.id, mark);
+      const imageId = this.images.imageId(mark.sop_uid, mark.frame);
+      const view = this.views.find((v) => imageId && v.ids().includes(imageId));
+      const made = imageId && toAnnotation(mark, this.images, this.images.frameOfReference(imageId));
+      if (made && view) annotation.state.addAnnotation(made as never, view.element as never);
+    }
+    this.quiet = false;
+    for (const view of this.views) this.viewport(view.id).render();
+  }
+
+  private collect(): void {
+    const found = annotation.state.getAllAnnotations() as unknown as AnnotationLike[];
+    const marks = found.flatMap((a) => toMark(a, this.images, this.known.get(a.annotationUID ?? "")) ?? []);
+    this.known = new Map(marks.map((m) => [m.id, m]));
+    this.onMarks(marks);
+  }
+
+  /** Label, rating and text live beside the drawing. */
+  describe(id: string, change: Partial<Pick<Mark, "label" | "rating" | "text">>): void {
+    const mark = this.known.get(id);
+    if (!mark) return;
+    this.known.set(id, { ...mark, ...change });
+    this.onMarks([...this.known.values()]);
+  }
+
+  remove(id: string): void {
+    annotation.state.removeAnnotation(id);
+    this.known.delete(id);
+    this.onMarks([...this.known.values()]);
+    for (const view of this.views) this.viewport(view.id).render();
+  }
+
+  select(id: string): void {
+    annotation.selection.setAnnotationSelected(id, true, false);
+    const mark = this.known.get(id);
+    const imageId = mark && this.images.imageId(mark.sop_uid, mark.frame);
+    for (const view of this.views) {
+      const at = imageId ? view.ids().indexOf(imageId) : -1;
+      if (at >= 0) {
+        void this.viewport(view.id).setImageIdIndex(at);
+        view.element.focus();
+      }
+    }
+  }
+
+  // --- commands on the focused view -------------------------------------------------------------
+  act(action: string): void {
+    const view = this.focused();
+    if (!view) return;
+    const viewport = this.viewport(view.id);
+    if (action === "invert") viewport.setProperties({ invert: !viewport.getProperties().invert });
+    if (action === "reset") {
+      viewport.resetProperties();
+      view.fit();
+    }
+    if (action === "zoom-in" || action === "zoom-out") viewport.setZoom(viewport.getZoom() * (action === "zoom-in" ? 1.25 : 0.8));
+    if (action === "previous" || action === "next") viewport.scroll(action === "next" ? 1 : -1);
+    viewport.render();
+  }
+
+  undo(): void {
+    utilities.HistoryMemo.DefaultHistoryMemo.undo();
+  }
+}
