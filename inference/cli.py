@@ -25,8 +25,8 @@ def ship_config(family: str, seed: int, out: str) -> TrainConfig:
             patience=5, minutes=600, seed=seed,
         )  # fmt: skip
     return TrainConfig(
-        "malignancy", "phantoms", out, count=450, epochs=14, input_size=(512, 384), classes=("malignancy",),
-        batch=8, roi_weight=2.0, patience=5, minutes=600, seed=seed,
+        "malignancy", "phantoms", out, count=450, epochs=12, input_size=(512, 384), classes=("malignancy",),
+        batch=8, roi_weight=8.0, patience=5, minutes=600, seed=seed,
         augmentation=replace(AUGMENTATIONS["mild"], flip=True),
     )  # fmt: skip
 
