@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from portal.home.states import look
 from portal.infer.queries import newest_runs, run_summary
 from portal.programmes.models import Assignment, Case
 from portal.read.models import Reading
@@ -49,7 +50,7 @@ def timeline(case: Case, story: Mapping[str, Any]) -> list[dict[str, Any]]:
     for run in newest_runs(case.study):
         if run.finished_at:
             tone = "agreed" if run.state == "done" else "failed"
-            words = f"{run.version.function.name} {run.version.version}: {run.get_state_display().lower()}"  # type: ignore[attr-defined]
+            words = f"{run.version.function.name} {run.version.version}: {look(run.state).word.lower()}"
             events.append({"at": run.finished_at, "words": words, "tone": tone})
     for r in story["readings"]:
         events.append({"at": r["submitted_at"], "words": f"{kinds[r['kind']]} by {r['name']}", "tone": "accent"})

@@ -30,7 +30,7 @@ PAGES: tuple[Page, ...] = (
     Page("Reading", "programmes", "Programmes", "clipboard-list",
          _for(Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.AUDITOR)),
     Page("Reading", "scores", "Scores", "trophy", _for(Role.READER, Role.COORDINATOR)),
-    Page("Scans", "scans", "Scans", "images", EVERYONE),
+    Page("Scans", "scans", "Scans", "images", EVERYONE - {Role.ACCOUNT_ADMIN}),
     Page("Scans", "upload", "Upload", "upload", _for(Role.COORDINATOR, Role.PACS_ADMIN, Role.ENGINEER)),
     Page("Scans", "functions", "Functions", "brain-circuit", _for(Role.ENGINEER, Role.COORDINATOR, Role.AUDITOR)),
     Page("Doors", "receipts", "Received", "inbox", _for(Role.PACS_ADMIN)),

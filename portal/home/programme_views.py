@@ -77,7 +77,7 @@ def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dic
 
 
 def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any] | None:
-    if forecast is None or len(forecast["rows"]) < 2:
+    if forecast is None or sum(row["settled"] is not None for row in forecast["rows"]) < 2:
         return None
     return {
         "columns": [

@@ -32,7 +32,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {}
     if Role.READER in roles or user.panels.filter(part=PanelMember.Part.ARBITER).exists():  # type: ignore[union-attr]
         items = [assignment_json(row) for row in worklist(user)[:8]]  # type: ignore[arg-type]
-        context |= {"reading": True, "items": items, "done_today": done_today(user)}  # type: ignore[arg-type]
+        context |= {"reading": True, "is_reader": Role.READER in roles, "items": items, "done_today": done_today(user)}  # type: ignore[arg-type]
         context |= {"trend": page_queries.own_trend(user), "score": reader_summary(user, organisation)}  # type: ignore[arg-type]
     if Role.COORDINATOR in roles:
         mine = programme_queries.programmes(user).filter(organisation=organisation.pk, active=True)

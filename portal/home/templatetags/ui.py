@@ -93,7 +93,7 @@ def spark(values: Iterable[float], label: str = "") -> SafeString:
     low, high = min(numbers), max(numbers)
     step = 96 / (len(numbers) - 1)
     points = [
-        (round(i * step, 1), round(22 - 20 * ((v - low) / (high - low) if high > low else 0.5), 1))
+        (round(i * step, 1), round(22 - 20 * ((v - low) / (high - low) if high > low else 0.5 if high else 0.0), 1))
         for i, v in enumerate(numbers)
     ]
     words = label or f"From {numbers[0]:g} to {numbers[-1]:g}, highest {high:g}"

@@ -3,7 +3,22 @@ import { typing } from "./shell.js";
 
 const rows = (table) => [...table.querySelectorAll("tbody tr[data-href]")];
 
+// a table wider than its frame can be scrolled by keyboard: the frame takes the focus, named by the caption
+function reach() {
+  for (const wrap of document.querySelectorAll(".table-wrap")) {
+    if (wrap.scrollWidth <= wrap.clientWidth && wrap.scrollHeight <= wrap.clientHeight) continue;
+    wrap.tabIndex = 0;
+    wrap.setAttribute("role", "region");
+    if (!wrap.hasAttribute("aria-label")) {
+      wrap.setAttribute("aria-label", wrap.querySelector("caption")?.textContent ?? "Table");
+    }
+  }
+}
+
 export function startTables() {
+  reach();
+  for (const event of ["renewed", "htmx:afterSettle", "toggle"]) document.addEventListener(event, reach, true);
+  addEventListener("resize", reach);
   document.addEventListener("click", (event) => {
     const row = event.target.closest("tr[data-href]");
     if (!row || event.target.closest("a, button, input, select, label, summary") || getSelection().toString()) return;
