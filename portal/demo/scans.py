@@ -18,7 +18,7 @@ from inference.phantoms import breast_case, chest
 
 Say = Callable[[str], None]
 BREASTS, CHESTS = 8, 10
-PYDICOM_FILES = ("RG1_UNCR.dcm", "RG3_UNCR.dcm", "MG1_UNCI.dcm", "CT1_UNCI.dcm")
+PYDICOM_FILES = ("RG1_UNCR.dcm", "MG1_UNCI.dcm", "CT1_UNCI.dcm")
 
 
 def mammograms() -> list[Path]:

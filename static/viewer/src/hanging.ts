@@ -38,7 +38,7 @@ function stacks(images: ImageRef[], prior: boolean): Cell[] {
   for (const image of images) groups.set(image.series_uid, [...(groups.get(image.series_uid) ?? []), image]);
   return [...groups.values()].map((stack) => {
     const first = stack[0];
-    const name = first ? [first.modality, first.laterality, first.view].filter(Boolean).join(" ") : "";
+    const name = first ? [first.modality, first.laterality === "U" ? null : first.laterality, first.view].filter(Boolean).join(" ") : "";
     const date = prior && first?.study_date ? ` · ${first.study_date}` : "";
     return { title: `${prior ? "prior " : ""}${name}${date}`, stack, prior, wall: null };
   });

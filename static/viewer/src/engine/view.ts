@@ -92,15 +92,24 @@ export class View {
   fit(): void {
     const viewport = this.viewport();
     viewport.resetCamera();
-    if (this.cell.wall) {
-      const x = this.cell.wall === "right" ? 1 : 0;
-      viewport.setDisplayArea({
-        imageArea: [1, 1],
-        imageCanvasPoint: { imagePoint: [x, 0.5], canvasPoint: [x, 0.5] },
-        storeAsInitialCamera: true,
-      } as never);
-    }
+    this.lean();
     viewport.render();
+  }
+
+  /** Push the image against the chest wall's side. By the camera: setDisplayArea fails under CPU rendering. */
+  private lean(): void {
+    const where = this.cell.wall && this.projector();
+    const ref = this.current();
+    if (!where || !ref) return;
+    const viewport = this.viewport();
+    const right = this.cell.wall === "right";
+    const [edge] = where.toCanvas(right ? ref.columns : 0, ref.rows / 2);
+    const shift = (right ? this.element.clientWidth : 0) - edge;
+    const from = viewport.canvasToWorld([0, 0]);
+    const to = viewport.canvasToWorld([shift, 0]);
+    const focal = viewport.getCamera().focalPoint;
+    if (!focal) return;
+    viewport.setCamera({ focalPoint: focal.map((v, n) => v - ((to[n] ?? 0) - (from[n] ?? 0))) as Types.Point3 });
   }
 
   current(): ImageRef | null {
