@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import pghistory
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from portal.accounts.models import Organisation
@@ -23,6 +24,10 @@ class Patient(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "pseudonym"], name="pseudonym_once")]
+        indexes = [
+            models.Index(fields=["pseudonym"], name="patient_pseudonym"),  # QIDO, over organisations
+            models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="patient_name"),
+        ]
 
     def __str__(self) -> str:
         return self.pseudonym

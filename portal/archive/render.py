@@ -1,63 +1,76 @@
-"""Pictures of a frame: VOI window, inversion, size (PS3.18 section 8.3.5.1.4, PS3.3 C.11.2)."""
+"""Pictures of a frame: VOI window, inversion, region, size (PS3.18 section 8.3.5.1, PS3.3 C.11.2)."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
+from portal.archive.decode import frame_array
 from portal.core.errors import Refused
 
-MAX_SIDE = 8192
+VERSION = 2  # part of the cache key: grows when the same request makes another picture
+MAX_SIDE = 4096
+FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
+Shade = Callable[[NDArray[Any]], NDArray[np.float32]]
+Window = tuple[float, float, str]  # centre, width, VOI LUT function
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture is asked for."""
+    """How a picture is asked for; region is (x, y, width, height) in image pixels."""
 
     kind: str = "image/jpeg"
     width: int = 0
     height: int = 0
-    window: tuple[float, float, str] | None = None
+    region: tuple[int, int, int, int] | None = None
+    window: Window | None = None
     quality: int = 90
 
 
 def look_from(query: Any, kind: str, side: int = 0) -> Look:
-    """Parse viewport=w,h window=c,w,function quality=1..100. Raises Refused."""
+    """Parse viewport=w,h[,x,y,w,h] window=centre,width[,function] quality=1..100. Raises Refused (400)."""
+    width, height, region, window = side, side, None, None
     try:
-        width, height = side, side
         if given := query.get("viewport"):
-            width, height = (int(float(v)) for v in given.split(",")[:2])
-        window = None
+            numbers = [int(float(v)) for v in given.split(",") if v.strip()]
+            width, height, *rest = numbers
+            if rest:
+                x, y, w, h = rest
+                region = (x, y, w, h)
         if given := query.get("window"):
             centre, span, *function = given.split(",")
-            window = (float(centre), float(span), function[0].lower() if function else "linear")
+            window = (float(centre), float(span), FUNCTIONS[(function or ["linear"])[0].strip().lower()])
+            if not np.isfinite(window[:2]).all() or window[1] < 1e-6:
+                raise ValueError
         quality = int(query.get("quality") or 90)
-    except (ValueError, TypeError):
-        raise Refused("bad_query", "viewport=w,h window=centre,width,function quality=1..100", status=400) from None
+    except (ValueError, TypeError, KeyError, OverflowError):
+        words = "viewport=w,h[,x,y,w,h] window=centre,width,linear|linear-exact|sigmoid quality=1..100"
+        raise Refused("bad_query", words, status=400) from None
     if not (0 <= width <= MAX_SIDE and 0 <= height <= MAX_SIDE and 1 <= quality <= 100):
         raise Refused("bad_query", f"A picture has at most {MAX_SIDE} pixels a side.", status=400)
-    return Look(kind, width, height, window, quality)
+    return Look(kind, width, height, region, window, quality)
 
 
 def picture(path: Path, frame: int, look: Look) -> bytes:
-    """Return one frame (counted from 1) as JPEG or PNG. Raises Refused when it cannot be decoded."""
+    """One frame (counted from 1) as JPEG or PNG. Raises Refused when it cannot be shown."""
     dataset = dcmread(path, force=True)
+    pixels = frame_array(dataset, frame)
     try:
-        pixels = pixel_array(dataset, index=frame - 1)
-        grey = _grey(dataset, pixels, look) if pixels.ndim == 2 else _eight_bits(pixels)
-    except Exception as error:
-        raise Refused("not_rendered", f"This image cannot be shown as a picture ({type(error).__name__}).", 406)
-    image = Image.fromarray(grey)
-    if look.width and look.height:
-        image.thumbnail((look.width, look.height), Image.Resampling.LANCZOS)
+        image = Image.fromarray(shown(dataset, pixels, look.window))
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+        words = f"This image cannot be shown as a picture ({type(error).__name__})."
+        raise Refused("not_rendered", words, status=406) from error
+    image = _sized(image, look)
     out = io.BytesIO()
     if look.kind == "image/png":
         image.save(out, "PNG", compress_level=1)
@@ -66,41 +79,99 @@ def picture(path: Path, frame: int, look: Look) -> bytes:
     return out.getvalue()
 
 
-def _grey(dataset: Dataset, pixels: np.ndarray, look: Look) -> np.ndarray:
-    values = apply_modality_lut(pixels, dataset)
-    if look.window:
-        low, high = _bounds(*look.window[:2])
-    elif "WindowCenter" in dataset or "VOILUTSequence" in dataset:
-        values = apply_voi_lut(values, dataset)
-        low, high = float(values.min()), float(values.max())
-        if "VOILUTSequence" not in dataset:  # the window's ends, not the picture's
-            bits = int(dataset.get("BitsStored", 8))
-            shown = 2**bits - 1
-            if low >= 0 and high <= shown and not dataset.get("ModalityLUTSequence"):
-                low, high = _voi_range(dataset, low, high)
-    else:
-        low, high = float(values.min()), float(values.max())
-    scaled = np.clip((values.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1)
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
-        scaled = 1 - scaled
-    return (scaled * 255 + 0.5).astype(np.uint8)
+def _sized(image: Image.Image, look: Look) -> Image.Image:
+    if look.region:
+        x, y, w, h = look.region
+        box = (max(0, x), max(0, y), min(image.width, x + w), min(image.height, y + h))
+        if box[0] >= box[2] or box[1] >= box[3]:
+            raise Refused("bad_query", "The region lies outside the image.", status=400)
+        image = image.crop(box)
+    if look.width and look.height:
+        scale = min(look.width / image.width, look.height / image.height)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return image
 
 
-def _voi_range(dataset: Dataset, low: float, high: float) -> tuple[float, float]:
-    """The output range of pydicom's window: that of the stored bits, rescaled."""
-    bits = int(dataset.get("BitsStored", 8))
-    first = -(2 ** (bits - 1)) if dataset.get("PixelRepresentation") == 1 else 0
-    last = first + 2**bits - 1
-    slope, rest = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
-    return min(first * slope + rest, low), max(last * slope + rest, high)
+def shown(dataset: Dataset, pixels: NDArray[Any], window: Window | None = None) -> NDArray[np.uint8]:
+    """Display values 0..255 of decoded pixels, (rows, columns) or (rows, columns, 3)."""
+    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, dataset)
+    if pixels.ndim == 3:
+        if pixels.dtype == np.uint8:
+            return np.ascontiguousarray(pixels[..., :3])
+        top = float(2 ** int(dataset.get("BitsStored", 16)) - 1) if pixels.dtype == np.uint16 else float(pixels.max())
+        top = max(top, float(pixels.max()), 1e-6)
+        return (pixels[..., :3].astype(np.float32) / top * 255 + 0.5).astype(np.uint8)
+    shade = _shading(dataset, pixels, window)
+    if pixels.dtype.itemsize <= 2 and pixels.dtype.kind in "iub" and pixels.size > 1 << 16:
+        # one look-up for each possible value is cheaper than arithmetic for each pixel
+        low, high = int(pixels.min()), int(pixels.max())
+        table = _eight_bits(shade(np.arange(low, high + 1, dtype=np.int32)))
+        return table[pixels.astype(np.int32) - low]
+    return _eight_bits(shade(pixels))
 
 
-def _bounds(centre: float, width: float) -> tuple[float, float]:
-    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+def _eight_bits(shades: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return (np.clip(np.nan_to_num(shades), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype == np.uint8:
-        return pixels
-    top = float(pixels.max()) or 1.0
-    return (pixels.astype(np.float32) / top * 255).astype(np.uint8)
+def _shading(dataset: Dataset, pixels: NDArray[Any], window: Window | None) -> Shade:
+    """Stored values → 0 (dark) to 1 (bright): modality LUT, VOI, MONOCHROME1."""
+    window = window or _header_window(dataset)
+    table = None if window else _voi_table(dataset)
+    low, high = (0.0, 1.0) if window or table else _ends(dataset, pixels)
+    inverse = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+
+    def shade(stored: NDArray[Any]) -> NDArray[np.float32]:
+        values = apply_modality_lut(stored, dataset)
+        if window:
+            out = windowed(values.astype(np.float32), *window)
+        elif table:
+            out = apply_voi_lut(values.astype(np.int32), dataset, prefer_lut=True).astype(np.float32) / table
+        else:
+            out = (values.astype(np.float32) - low) / max(high - low, 1e-6)
+        return 1 - out if inverse else out
+
+    return shade
+
+
+def windowed(values: NDArray[np.float32], centre: float, width: float, function: str) -> NDArray[np.float32]:
+    """0..1 by a window (PS3.3 C.11.2.1.2.1 LINEAR, C.11.2.1.3.1 SIGMOID, C.11.2.1.3.2 LINEAR_EXACT)."""
+    if function == "SIGMOID":
+        return (1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -60, 60)))).astype(np.float32)
+    if function == "LINEAR_EXACT":
+        return np.clip((values - centre) / width + 0.5, 0, 1).astype(np.float32)
+    return np.clip((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1).astype(np.float32)
+
+
+def _header_window(dataset: Dataset) -> Window | None:
+    """The first window of the header; a VOI LUT sequence, where there is one, comes before it."""
+    if len(dataset.get("VOILUTSequence") or []):
+        return None
+    found = []
+    for keyword in ("WindowCenter", "WindowWidth"):
+        value = dataset.get(keyword)
+        if value is not None and not isinstance(value, (str, float, int)) and hasattr(value, "__len__"):
+            value = value[0] if len(value) else None
+        if value is None or value == "":
+            return None
+        found.append(float(value))
+    function = str(dataset.get("VOILUTFunction", "") or "LINEAR")
+    if not np.isfinite(found).all() or found[1] < (1 if function == "LINEAR" else 1e-6):
+        return None
+    return found[0], found[1], function
+
+
+def _voi_table(dataset: Dataset) -> float | None:
+    items = dataset.get("VOILUTSequence") or []
+    return float(2 ** int(items[0].LUTDescriptor[2]) - 1) if len(items) else None
+
+
+def _ends(dataset: Dataset, pixels: NDArray[Any]) -> tuple[float, float]:
+    """Where black and white lie without a window: the range of the pixels that are no padding."""
+    padding = dataset.get("PixelPaddingValue")
+    kept = pixels[pixels != padding] if isinstance(padding, int) else pixels
+    kept = kept if kept.size else pixels
+    ends = apply_modality_lut(np.array([kept.min(), kept.max()], dtype=pixels.dtype), dataset)
+    return float(min(ends)), float(max(ends))
