@@ -42,7 +42,21 @@ class Process:
 
 def worker(name: str, queues: str, *options: str) -> list[str]:
     """Command of a Celery worker."""
-    base = [PYTHON, "-m", "celery", "-A", "portal", "worker", "-n", f"{name}@concord", "-Q", queues]
+    base = [
+        PYTHON,
+        "-W",
+        "ignore",
+        "-m",
+        "celery",
+        "--quiet",
+        "-A",
+        "portal",
+        "worker",
+        "-n",
+        f"{name}@concord",
+        "-Q",
+        queues,
+    ]
     return [*base, "--loglevel", "WARNING", "--without-gossip", "--without-mingle", *options]
 
 
@@ -50,7 +64,7 @@ def processes(home: Home) -> list[Process]:
     """All processes, in the order in which they start; they end in the opposite order."""
     web = [PYTHON, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
     web += ["--port", str(home.ports["web"]), "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
-    beat = [PYTHON, "-m", "celery", "-A", "portal", "beat", "--loglevel", "WARNING"]
+    beat = [PYTHON, "-m", "celery", "--quiet", "-A", "portal", "beat", "--loglevel", "WARNING"]
     beat += ["-s", str(home.path / "run" / "beat"), "--pidfile", ""]
     return [
         Process("web", "app", web),

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pydicom
 import pytest
 
 from inference.phantoms import breast_case
 from tests.support import Client, Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
 SEED = 4711
 
 
@@ -40,10 +41,16 @@ def submit(client: Client, assignment: str, what: dict[str, Any], **extra: Any) 
 
 
 @pytest.fixture(scope="module")
-def arrived(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A malignant four-view case, sent by dcmtk's storescu; returns its pseudonymous study UID."""
+def sent(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of a malignant four-view case."""
     folder: Path = tmp_path_factory.mktemp("case")
-    files = breast_case(SEED, malignant=True, size=(832, 1024)).write(folder)
+    return breast_case(SEED, malignant=True, size=(1024, 832)).write(folder)
+
+
+@pytest.fixture(scope="module")
+def arrived(stack: Stack, sent: list[Path]) -> str:
+    """The case, sent by dcmtk's storescu; returns its pseudonymous study UID."""
+    files = sent
     assert len(files) == 4
     before = {s["id"] for s in stack.as_("erin").get("/api/v1/studies/")["results"]}
     command = ["storescu", "-aet", "DEMO", "-aec", stack.aet, "127.0.0.1", str(stack.dicom_port)]
@@ -81,16 +88,46 @@ def test_the_output_is_stored_with_its_provenance(stack: Stack, arrived: str) ->
         assert run["provenance"][key]
 
 
-def test_nothing_of_the_identity_left_the_door(stack: Stack, arrived: str) -> None:
+IDENTIFYING = {
+    "PatientID", "PatientBirthDate", "AccessionNumber", "InstitutionName", "InstitutionAddress", "StudyInstanceUID",
+    "SeriesInstanceUID", "SOPInstanceUID", "StudyDate", "StationName", "PatientAddress", "StudyID",
+}  # fmt: skip
+
+
+def planted(path: Path) -> set[str]:
+    """Identifying values of a file as sent, at every depth, and all private text."""
+    found: set[str] = set()
+
+    def collect(dataset: Any, element: Any) -> None:
+        named = element.VR == "PN" or element.keyword in IDENTIFYING
+        if named or (element.tag.is_private and isinstance(element.value, str)):
+            found.update(str(v) for v in ([element.value] if element.VM < 2 else element.value) if len(str(v)) > 3)
+
+    pydicom.dcmread(path).walk(collect)
+    return found
+
+
+def test_nothing_of_the_identity_left_the_door(stack: Stack, arrived: str, sent: list[Path]) -> None:
+    identities = set().union(*map(planted, sent))
+    assert len(identities) >= 8
     metadata = stack.as_("dave").get(f"/dicomweb/studies/{arrived}/metadata")
-    text = str(metadata)
-    for identity in breast_case(SEED, malignant=True, size=(832, 1024)).identities():
-        assert identity not in text
+    instances = stack.as_("dave").raw("GET", f"/dicomweb/studies/{arrived}")
+    for identity in identities:
+        assert identity not in str(metadata)
+        assert identity.encode() not in instances.content
+    # nor is it in any public table
+    for table in ("archive_instance", "archive_study", "archive_patient", "ingest_receipt", "core_outboxevent"):
+        rows = str(stack.query(f"SELECT to_jsonb(t)::text FROM {table} t"))
+        assert not [identity for identity in identities if identity in rows], table
 
 
 def test_another_organisation_sees_nothing(stack: Stack, arrived: str) -> None:
     mallory = stack.as_("mallory")
-    for path in (f"/api/v1/studies/{arrived}/runs/", f"/dicomweb/studies/{arrived}/metadata", f"/scans/{arrived}/"):
+    for path in (
+        f"/api/v1/studies/{arrived}/runs/",
+        f"/dicomweb/studies/{arrived}/metadata",
+        f"/api/v1/studies/{arrived}/bundle/",
+    ):
         assert mallory.raw("GET", path).status_code == 404, path
 
 
