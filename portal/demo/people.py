@@ -31,7 +31,7 @@ AE_TITLES = {
     "DEMO": ("lakeside", Source.Privacy.FULL),
     "STORESCU": ("lakeside", Source.Privacy.FULL),
     "HARBOUR": ("harbour", Source.Privacy.FULL),
-    "BENCH": ("bench", Source.Privacy.KEEP_UIDS),
+    "BENCH": ("bench", Source.Privacy.DONE),  # outside tools look for what they sent by any key
 }
 PROGRAMMES: list[dict[str, Any]] = [
     {
@@ -129,7 +129,7 @@ def _doors(organisations: dict[str, Organisation], robot: User) -> None:
         organisation=organisations["bench"],
         kind=Source.Kind.DICOMWEB,
         name=robot.username,
-        defaults={"user": robot, "privacy": Source.Privacy.KEEP_UIDS},
+        defaults={"user": robot, "privacy": Source.Privacy.DONE},
     )
     for organisation in organisations.values():
         values = {key: value for key, value in MAMMOGRAMS.items() if key != "name"}
