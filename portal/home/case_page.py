@@ -59,7 +59,7 @@ def timeline(case: Case, story: Mapping[str, Any]) -> list[dict[str, Any]]:
         events.append({"at": c["decided_at"], "words": c["sentence"] or "Compared with the model",
                        "tone": "differs" if asked else "agreed"})  # fmt: skip
     for a in Assignment.objects.filter(case=case).exclude(kind=Assignment.Kind.FIRST):
-        words = f"{a.get_kind_display()} asked for"  # type: ignore[attr-defined]
+        words = f"{a.get_kind_display()} asked for"
         events.append({"at": a.created_at, "words": words, "tone": "differs"})
     for c in story["consensus"]:
         words = {"agreed": "Readings merged: agreed", "discrepant": "Readings merged: too far apart",

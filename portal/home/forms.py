@@ -11,7 +11,7 @@ from portal.accounts.models import User
 from portal.programmes.models import PanelMember, Protocol
 
 
-class ProtocolForm(forms.ModelForm):
+class ProtocolForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a coordinator may change of a protocol; the rest of a new version stays as it was."""
 
     class Meta:

@@ -59,8 +59,8 @@ def programme_rows(programmes: Iterable[Programme]) -> list[dict[str, Any]]:
     for row in Case.objects.filter(programme__in=keys).values("programme", "state").annotate(n=Count("pk")):
         counts[row["programme"]][row["state"]] = row["n"]
     waiting = Assignment.objects.filter(case__programme__in=keys, state=Assignment.State.OFFERED)
-    queue = {
-        row["case__programme"]: row
+    queue: dict[int, dict[str, Any]] = {
+        row["case__programme"]: dict(row)
         for row in waiting.values("case__programme").annotate(
             oldest=Min("created_at"), n=Count("pk"), arbitration=Count("pk", filter=Q(kind="arbitration"))
         )
@@ -68,8 +68,8 @@ def programme_rows(programmes: Iterable[Programme]) -> list[dict[str, Any]]:
     read: dict[int, list[tuple[date, int]]] = defaultdict(list)
     since = timezone.now() - timedelta(days=DAYS)
     done = Reading.objects.filter(case__programme__in=keys, submitted_at__gte=since)
-    for row in done.values("case__programme", "submitted_at__date").annotate(n=Count("pk")):
-        read[row["case__programme"]].append((row["submitted_at__date"], row["n"]))
+    for line in done.values("case__programme", "submitted_at__date").annotate(n=Count("pk")):
+        read[line["case__programme"]].append((line["submitted_at__date"], line["n"]))
     return [
         {
             "programme": p,

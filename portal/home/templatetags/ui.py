@@ -165,7 +165,7 @@ def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     css = {"checkbox": "", "radio": "", "range": "range"}.get(kind, "input large" if large else "input")
     if bound.field.widget.__class__.__name__ in {"CheckboxSelectMultiple", "RadioSelect"}:
         css = ""
-    attrs: dict[str, str] = {"class": css} if css else {}
+    attrs: dict[str, str | bool] = {"class": css} if css else {}
     described = [f"{bound.auto_id}_help"] if bound.help_text else []
     if bound.errors:
         attrs["aria-invalid"] = "true"
