@@ -13,10 +13,11 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.urls import path  # noqa: E402
 
 from portal.accounts.consumers import LiveConsumer  # noqa: E402
+from portal.archive.fastpath import FastFrames  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": FastFrames(http),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ def plan_frames(located: Located, numbers: str, accept: str) -> Plan | None:
         raise Refused("not_acceptable", "Several frames are sent as multipart/related only.", 406)
     if len(located.table) < max(frames):
         offer = Offer(offer.media, offer.syntax, True, offer.multipart)
-    return Plan(frames, offer, f'"{located.sha256[:24]}-{numbers[:60]}-{offer.syntax}-{int(offer.multipart)}"')
+    # no commas in the tag: they part the tags of If-None-Match
+    which = numbers.replace(",", ".") if len(numbers) <= 60 else hashlib.sha256(numbers.encode()).hexdigest()[:24]
+    return Plan(frames, offer, f'"{located.sha256[:24]}-{which}-{offer.syntax}-{int(offer.multipart)}"')
 
 
 def fresh(if_none_match: str, tag: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from portal.accounts.web import signed_in
@@ -12,6 +13,8 @@ from portal.archive.metadata import encode
 from portal.archive.models import Instance, Series
 from portal.core.errors import Refused
 from portal.ingest.dicomweb import stow
+
+log = structlog.get_logger(__name__)
 
 
 def _json(request: HttpRequest, page: qido.Page) -> HttpResponse:
@@ -96,7 +99,11 @@ def _get(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBas
 
     def inner(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponseBase:
         _only(request, "GET", "HEAD")
-        return view(request, *args, **kwargs)
+        try:
+            return view(request, *args, **kwargs)
+        except FileNotFoundError as error:
+            log.error("archive.file_missing", path=request.path)
+            raise Refused("file_missing", "The stored file is missing; tell your administrator.", 404) from error
 
     return signed_in(inner)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -57,13 +58,17 @@ class Page:
     next: int | None
 
 
-def element(keyword: str, *values: Any) -> Json:
-    """One DICOM JSON element by keyword."""
+@lru_cache(maxsize=256)
+def _entry(keyword: str) -> tuple[str, str]:
     tag = tag_for_keyword(keyword) or 0
+    return f"{tag:08X}", dictionary_VR(tag)[:2]
+
+
+def element(keyword: str, *values: Any) -> Json:
+    """One DICOM JSON element by keyword; not for names of people."""
+    tag, vr = _entry(keyword)
     kept = [v for v in values if v not in (None, "")]
-    if dictionary_VR(tag) == "PN":
-        kept = [{"Alphabetic": v} for v in kept]
-    return {f"{tag:08X}": {"vr": dictionary_VR(tag)[:2], **({"Value": kept} if kept else {})}}
+    return {tag: {"vr": vr, "Value": kept} if kept else {"vr": vr}}
 
 
 def search_studies(rows: QuerySet[Study], query: QueryDict) -> Page:
@@ -116,13 +121,15 @@ def search_instances(rows: QuerySet[Instance], query: QueryDict, with_parents: b
     fields = [f for given in query.getlist("includefield") for f in given.split(",") if f]
     wanted = INSTANCE_TAGS | {_tag(field) for field in fields}
     everything = "all" in fields
-    return Page([_instance_json(i, None if everything else wanted, with_parents) for i in page], more)
+    known: dict[int, Json] = {}  # a page mostly holds many instances of few series
+    return Page([_instance_json(i, None if everything else wanted, with_parents, known) for i in page], more)
 
 
-def _instance_json(instance: Instance, wanted: set[str] | None, with_parents: bool) -> Json:
-    parents = {**study_json(instance.study), **instance.series.headers} if with_parents else {}
+def _instance_json(instance: Instance, wanted: set[str] | None, with_parents: bool, known: dict[int, Json]) -> Json:
+    if with_parents and instance.series_id not in known:
+        known[instance.series_id] = {**study_json(instance.study), **instance.series.headers}
     return {
-        **parents,
+        **known.get(instance.series_id, {}),
         **{tag: value for tag, value in instance.headers.items() if wanted is None or tag in wanted},
         **element("StudyInstanceUID", instance.study.study_uid),
         **element("SeriesInstanceUID", instance.series.series_uid),

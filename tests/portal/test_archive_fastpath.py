@@ -1,0 +1,140 @@
+"""The short way for frames gives what the long way gives, to the same people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
+from django.test import Client
+from django.utils import timezone
+
+from portal.accounts.models import ApiToken, Organisation
+from portal.archive import fastpath
+from portal.archive.fastpath import FastFrames
+from portal.archive.models import Instance
+from portal.core import storage
+from tests.factories import archive as make
+from tests.factories.archive import plain_static  # noqa: F401
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+
+
+class Ways:
+    """The same request by the short way; `passed` counts what went on to Django."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        django = ASGIHandler()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            self.passed += 1
+            await django(scope, receive, send)
+
+        self.door = FastFrames(app)
+
+    async def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        given = {"host": "localhost", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(k.lower().encode(), v.encode()) for k, v in given.items()], "http_version": "1.1",
+        }  # fmt: skip
+        talk = ApplicationCommunicator(self.door, scope)
+        await talk.send_input({"type": "http.request", "body": b"", "more_body": False})
+        start = await talk.receive_output(20)
+        body, more = b"", True
+        while more:
+            message = await talk.receive_output(20)
+            body += bytes(message.get("body", b""))
+            more = message.get("more_body", False)
+        return start["status"], {k.decode().lower(): v.decode() for k, v in start["headers"]}, body
+
+
+@pytest.fixture
+def lakeside() -> Organisation:
+    return make.organisation()
+
+
+@pytest.fixture
+def scan(lakeside: Organisation) -> str:
+    ds = make.image("CT", NumberOfFrames=3)
+    make.stored(ds, lakeside)
+    return f"/dicomweb/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}/frames"
+
+
+def bearer(org: Organisation, name: str = "dave", role: str = "pacs_admin") -> str:
+    return f"Bearer {make.token(make.user(name, org, role), org)}"
+
+
+def unframed(headers: dict[str, str], body: bytes) -> bytes:
+    boundary = headers["content-type"].partition("boundary=")[2].split(";")[0]
+    return body.replace(boundary.encode(), b"X")
+
+
+@pytest.mark.parametrize("numbers", ["1", "3", "2,1,3"])
+@pytest.mark.parametrize("accept", ["multipart/related; type=application/octet-stream; transfer-syntax=*", "*/*"])
+async def test_both_ways_say_the_same(scan: str, lakeside: Organisation, numbers: str, accept: str) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    ways = Ways()
+    status, headers, body = await ways.get(f"{scan}/{numbers}", accept=accept, authorization=token)
+    assert (status, ways.passed) == (200, 0) and int(headers["content-length"]) == len(body)
+    long = await sync_to_async(Client().get)(f"{scan}/{numbers}", headers={"Accept": accept, "Authorization": token})
+    old = {k.lower(): v for k, v in long.headers.items()}
+    assert unframed(headers, body) == unframed(old, long.content)
+    for name in ("etag", "cache-control", "vary"):
+        assert old[name].startswith(headers[name])  # the locale adds its own Vary
+    again = await ways.get(f"{scan}/{numbers}", accept=accept, authorization=token, If_None_Match=headers["etag"])
+    assert (again[0], again[2], ways.passed) == (304, b"", 0)
+
+
+async def test_a_session_works_and_strangers_get_401_from_django(scan: str, lakeside: Organisation) -> None:
+    def cookie() -> str:
+        client = Client()
+        client.force_login(make.user("alice", lakeside, "reader"))
+        return f"theme=dark; sessionid={client.cookies['sessionid'].value}; csrftoken=x"
+
+    ways = Ways()
+    status, _, _ = await ways.get(f"{scan}/1", cookie=await sync_to_async(cookie)())
+    assert (status, ways.passed) == (200, 0)
+    for headers in ({}, {"cookie": "sessionid=wrong"}, {"authorization": "Bearer wrong"}, {"cookie": "a=\x01;;=="}):
+        assert (await ways.get(f"{scan}/1", **headers))[0] == 401
+    assert ways.passed == 4
+
+
+async def test_other_organisations_and_roles_find_nothing(scan: str, lakeside: Organisation) -> None:
+    harbour = await sync_to_async(make.organisation)("harbour")
+    good = await sync_to_async(bearer)(lakeside)
+    ways = Ways()
+    assert (await ways.get(f"{scan}/1", authorization=good))[0] == 200  # remembered now, for this user alone
+    for org, name, role in ((harbour, "mallory", "pacs_admin"), (lakeside, "grace", "account_admin")):
+        token = await sync_to_async(bearer)(org, name, role)
+        assert (await ways.get(f"{scan}/1", authorization=token))[0] == 404
+    assert (await ways.get(f"{scan}/9", authorization=good))[0] == 404
+    assert (await ways.get(f"{scan}/1", authorization=good, accept="image/gif"))[0] == 406
+    assert (await ways.get(f"{scan}/1", authorization=good, host="evil.example"))[0] == 400
+
+
+async def test_a_revoked_token_is_soon_forgotten(scan: str, lakeside: Organisation, monkeypatch: Any) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    ways = Ways()
+    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 200
+    await ApiToken.objects.aupdate(revoked_at=timezone.now())
+    later = fastpath.time.monotonic() + fastpath.IDENTITY_SECONDS
+    monkeypatch.setattr(fastpath.time, "monotonic", lambda: later + 1)
+    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 401
+
+
+async def test_a_lost_or_short_file_is_djangos_to_tell(scan: str, lakeside: Organisation) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    row = await Instance.objects.aget()
+    path = Path(storage.archive().path(row.name))
+    assert await fastpath.read_frames(path, [[0, path.stat().st_size + 10]]) is None
+    assert await fastpath.read_frames(path.with_name("gone"), [[0, 1]]) is None
+    [[magic]] = await fastpath.read_frames(path, [[128, 4]]) or [[]]
+    assert magic == b"DICM"
+    path.unlink()
+    ways = Ways()
+    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 404 and ways.passed == 1
