@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -52,7 +53,7 @@ class Postgres:
     def _run(self, *command: str, timeout: float = 60) -> None:
         # temporary files, not pipes: the server inherits them and would keep a pipe open
         with tempfile.TemporaryFile("w+") as out:
-            user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+            user: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
             program = [str(self.bin / command[0]), *command[1:]]
             env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
             done = subprocess.run(
@@ -111,7 +112,7 @@ class Postgres:
         if not children.wait_gone(self.pid(), "postgres", 20):  # of a run that was killed
             raise StartError(f"another PostgreSQL (process {self.pid()}) still uses {self.data}")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+        user: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
         with (self.home.path / "log" / "postgres.log").open("ab") as log:
             self.process = children.start(
                 [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.home.ports["postgres"])],

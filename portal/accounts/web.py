@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from portal.accounts.authentication import ApiSessionAuthentication, TokenAuthentication
 from portal.core.errors import Refused, body
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def authenticate(request: HttpRequest) -> Any:
@@ -30,7 +30,7 @@ def signed_in(view: View) -> View:
     """Let only signed-in users pass; answer 401 to strangers and refusals in the house shape."""
 
     @functools.wraps(view)
-    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request_id = getattr(request, "id", "")
         try:
             if authenticate(request) is None:

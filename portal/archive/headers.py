@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +13,6 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from portal.archive.frames import (
@@ -72,8 +70,11 @@ class Parsed:
     sha256: str
 
     def text(self, keyword: str, limit: int) -> str:
-        """The first value as plain text of at most `limit` characters."""
-        value = self.header.get(keyword)
+        """The first value as plain text of at most `limit` characters; empty when it cannot be read."""
+        try:
+            value = self.header.get(keyword)
+        except Exception:  # values are read when they are first asked for; a bad one is as good as none
+            return ""
         if isinstance(value, (list, tuple)) or (hasattr(value, "__len__") and hasattr(value, "insert")):
             value = value[0] if len(value) else ""
         return str(value if value is not None else "").replace("\0", "").strip()[:limit]
@@ -149,10 +150,23 @@ def parse(path: Path) -> Parsed:
         raise Unstorable("pixel_mismatch", f"The pixel data does not fit: {error}.") from error
     except Unstorable:
         raise
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-            NotImplementedError, RecursionError, zlib.error) as error:  # fmt: skip
+    except OSError:
+        raise  # the disk's trouble, not the file's: tried again
+    except Exception as error:  # parsers raise what they like; all of it means the same here
         raise Unstorable("unreadable", f"The file cannot be read ({type(error).__name__}).") from error
-    return Parsed(*uids, sop_class, str(syntax), ds, content, frames, frame_count(ds), size, digest)
+    return Parsed(
+        study_uid=uids[0],
+        series_uid=uids[1],
+        sop_uid=uids[2],
+        sop_class=sop_class,
+        transfer_syntax=str(syntax),
+        header=ds,
+        json=content,
+        frames=frames,
+        frame_count=frame_count(ds),
+        size=size,
+        sha256=digest,
+    )
 
 
 def to_json(ds: Dataset, uids: tuple[str, str, str], pixels: int | None, syntax: UID) -> dict[str, Any]:

@@ -13,10 +13,10 @@ class Like(Lookup):
     lookup_name = "like"
     operator = "LIKE"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_values = self.process_lhs(compiler, connection)
         right, right_values = self.process_rhs(compiler, connection)
-        return f"{left} {self.operator} {right}", [*left_values, *right_values]
+        return f"{left} {self.operator} {right}", (*left_values, *right_values)
 
 
 class ILike(Like):
@@ -24,10 +24,10 @@ class ILike(Like):
 
     lookup_name = "ilike"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_values = self.process_lhs(compiler, connection)
         right, right_values = self.process_rhs(compiler, connection)
-        return f"UPPER({left}) LIKE UPPER({right})", [*left_values, *right_values]
+        return f"UPPER({left}) LIKE UPPER({right})", (*left_values, *right_values)
 
 
 def register() -> None:

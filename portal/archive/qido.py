@@ -15,7 +15,8 @@ from portal.archive.matching import Keys, bad, condition, days, modalities, numb
 from portal.archive.models import Instance, Series, Study
 
 Json = dict[str, Any]
-DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET = 100, 1000, 10_000
+# a study of many slices is listed whole when no limit is asked for
+DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET = 1000, 1000, 10_000
 
 STUDY_KEYS: Keys = {
     "StudyInstanceUID": one_of("study_uid"),

@@ -94,11 +94,10 @@ def _one(request: HttpRequest, row: Instance, decode: bool) -> HttpResponseBase:
         size = len(data) if data is not None else path.stat().st_size
         wanted = delivery.byte_range(request.headers.get("Range", ""), size)
         if data is None and wanted is None:
-            response = _streamed(request, _file(row, False), media.DICOM)
-            response["Content-Length"] = str(size)
-            for name, value in headers.items():
-                response[name] = value
-            return response
+            streamed = _streamed(request, _file(row, False), media.DICOM)
+            for name, value in {**headers, "Content-Length": str(size)}.items():
+                streamed[name] = value
+            return streamed
         first, last = wanted or (0, size - 1)
         if data is None:
             with path.open("rb") as file:

@@ -45,7 +45,7 @@ def credits_by_reader(organisation: Organisation) -> list[dict[str, Any]]:
         organisation=organisation, kind=LedgerEntry.Kind.CREDIT, at__gte=month_start(), user__isnull=False
     )
     lines = rows.values("user__username", "user__display_name").annotate(credits=Sum("quantity"), readings=Count("pk"))
-    return list(lines.order_by("-credits"))
+    return [dict(line) for line in lines.order_by("-credits")]
 
 
 def unreconciled(organisation: Organisation) -> dict[str, set[str]]:

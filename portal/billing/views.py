@@ -8,12 +8,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from portal.accounts.models import Role
+from portal.accounts.models import Organisation, Role
 from portal.billing import queries
 from portal.billing.models import LedgerEntry
 
 
-def _organisation(request: HttpRequest) -> object:
+def _organisation(request: HttpRequest) -> Organisation:
     if Role.ACCOUNT_ADMIN not in request.roles:  # type: ignore[attr-defined]
         raise Http404
     return request.organisation  # type: ignore[attr-defined]
@@ -24,8 +24,8 @@ def usage(request: HttpRequest) -> HttpResponse:
     """Use against the plan, credits of readers, the newest entries."""
     organisation = _organisation(request)
     context = {
-        "usage": queries.usage(organisation),  # type: ignore[arg-type]
-        "credits": queries.credits_by_reader(organisation),  # type: ignore[arg-type]
+        "usage": queries.usage(organisation),
+        "credits": queries.credits_by_reader(organisation),
         "entries": LedgerEntry.objects.filter(organisation=organisation).select_related("user").order_by("-pk")[:50],
     }
     return render(request, "billing/usage.html", context)

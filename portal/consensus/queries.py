@@ -31,7 +31,7 @@ def agreement(programme: Programme) -> dict[str, Any]:
     rows = Comparison.objects.filter(
         case__programme=programme, reading__assignment__kind=Assignment.Kind.FIRST, similarity__isnull=False
     )
-    values = list(rows.values_list("similarity", "threshold"))
+    values = [(float(s), t) for s, t in rows.values_list("similarity", "threshold") if s is not None]
     outcomes = Consensus.objects.filter(case__programme=programme)
     return {
         "pairs": len(pairs),

@@ -42,7 +42,7 @@ def field(organisation: Organisation) -> list[dict[str, Any]]:
     """The anonymous field: one line a reader, best first, without names."""
     rows = ReadingScore.objects.filter(organisation=organisation).values("reader")
     lines = rows.annotate(n=Count("pk"), accuracy=Avg("accuracy"), efficiency=Avg("efficiency"))
-    return sorted(lines, key=lambda line: -line["accuracy"])
+    return sorted(map(dict, lines), key=lambda line: -line["accuracy"])
 
 
 def function_record(version_ids: list[int]) -> dict[int, dict[str, Any]]:

@@ -39,8 +39,8 @@ def compare_reading(reading_pk: int) -> Comparison | None:
     """
     with transaction.atomic():
         reading = Reading.objects.select_related("assignment").get(pk=reading_pk)
-        case = Case.objects.select_for_update(of=("self",)).select_related("programme", "protocol", "study")
-        case = case.get(pk=reading.case_id)
+        rows = Case.objects.select_for_update(of=("self",)).select_related("programme", "protocol", "study")
+        case = rows.get(pk=reading.case_id)
         if found := Comparison.objects.filter(reading=reading).first():
             return found
         runs = newest_runs(case.study)

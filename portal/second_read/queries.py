@@ -16,7 +16,7 @@ def simulate(programme: Programme, steps: int = 20) -> list[dict[str, float]]:
     rows = Comparison.objects.filter(
         case__programme=programme, reading__assignment__kind=Assignment.Kind.FIRST, similarity__isnull=False
     )
-    values = list(rows.values_list("similarity", flat=True))
+    values = [float(v) for v in rows.values_list("similarity", flat=True) if v is not None]
     if not values:
         return []
     thresholds = [n / steps for n in range(steps + 1)]
