@@ -10,14 +10,18 @@ http = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from portal.accounts.consumers import LiveConsumer  # noqa: E402
 from portal.archive.fastpath import FastFrames  # noqa: E402
+from portal.core.body_limit import BodyLimit  # noqa: E402
+
+STRANGER_BYTES = 1024 * 1024  # a sign-in form, no more
 
 application = ProtocolTypeRouter(
     {
-        "http": FastFrames(http),
+        "http": BodyLimit(FastFrames(http), settings.MAX_REQUEST_BYTES, STRANGER_BYTES),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

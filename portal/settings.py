@@ -250,6 +250,7 @@ DJANGO_VITE = {
 
 # --- limits at the doors -------------------------------------------------------------------------
 MAX_INSTANCE_BYTES = env.number("CONCORD_MAX_INSTANCE_MB", 4096, 1, 65536) * 1024 * 1024
+MAX_REQUEST_BYTES = env.number("CONCORD_MAX_REQUEST_MB", 16384, 1, 1_048_576) * 1024 * 1024
 MAX_UPLOAD_FILES = env.number("CONCORD_MAX_UPLOAD_FILES", 10000, 1, 1_000_000)
 MAX_ZIP_RATIO = env.number("CONCORD_MAX_ZIP_RATIO", 200, 2, 100_000)
 MAX_ASSOCIATIONS = env.number("CONCORD_MAX_ASSOCIATIONS", 32, 1, 10_000)
