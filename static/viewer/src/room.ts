@@ -140,7 +140,7 @@ export class ReadingRoom extends LitElement {
 
   private set(key: string, value: Answer | null): void {
     if (this.finished) return;
-    const { [key]: _, ...rest } = this.answers;
+    const rest = Object.fromEntries(Object.entries(this.answers).filter(([other]) => other !== key));
     this.answers = value === null ? rest : { ...rest, [key]: value };
     this.wanted.delete(key);
     const question = this.bundle?.protocol.form.find((q) => q.key === key);
