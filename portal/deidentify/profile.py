@@ -16,6 +16,7 @@ from typing import Any
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
@@ -215,7 +216,7 @@ class _Work:
             return True
         value = raw.value
         if not isinstance(raw, RawDataElement):
-            value = "\\".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "")
+            value = "\\".join(map(str, value)) if isinstance(value, list | tuple | MultiValue) else str(value or "")
             value = value.encode()
         return NUMBER_TEXT.fullmatch(value or b"") is not None
 

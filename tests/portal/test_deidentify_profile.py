@@ -210,3 +210,18 @@ def test_worked_rows_of_table_e_1_1() -> None:
     assert len(table) > 620
     bare = rows(Options(modified_dates=False, patient_characteristics=False, device_identity=False, descriptors=False))
     assert (bare[0x00080020].action, bare[0x00100040].action, bare[0x00081030].action) == ("Z", "Z", "X")
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_geometry_survives_whether_or_not_it_was_decoded_before(decoded: bool) -> None:
+    wanted = {
+        "PixelSpacing": [0.661468, 0.661468],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [-158.135803, -179.035797, -75.699997],
+    }  # as dcmdump prints CT_small.dcm
+    ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    if decoded:
+        for _ in ds.iterall():
+            pass
+    deidentify(ds, Keys(b"a" * 32, b"b" * 32, 1, "P", -5), Options())
+    assert {keyword: [float(v) for v in ds[keyword].value] for keyword in wanted} == wanted
