@@ -6,7 +6,7 @@ export type World = [number, number, number];
 /** imageId of a SOP instance and back, and image ↔ world coordinates (a pixel's centre is at n + 0.5 there). */
 export interface Space {
   imageId(sopUid: string, frame: number): string | null;
-  image(imageId: string): { sopUid: string; frame: number; patient: boolean } | null;
+  image(imageId: string): { sopUid: string; frame: number; patient: boolean; columns: number; rows: number } | null;
   toWorld(imageId: string, point: Point): World;
   toImage(imageId: string, world: World): Point;
 }
@@ -50,7 +50,11 @@ export function toMark(annotation: AnnotationLike, space: Space, known?: Mark): 
     tool,
     sop_uid: image.sopUid,
     frame: image.frame,
-    points_px: corners.map(([x, y]) => [round(x - 0.5), round(y - 0.5)]),
+    // what was drawn beyond the image ends at its edge
+    points_px: corners.map(([x, y]) => [
+      round(Math.min(Math.max(x - 0.5, 0), image.columns - 1)),
+      round(Math.min(Math.max(y - 0.5, 0), image.rows - 1)),
+    ]),
     points_mm: image.patient ? world.map((p) => [round(p[0] ?? 0), round(p[1] ?? 0), round(p[2] ?? 0)] as World) : null,
     label: known?.label ?? null,
     rating: known?.rating ?? null,
@@ -71,8 +75,11 @@ function box(points: Point[]): Point[] {
 function measured(annotation: AnnotationLike): Record<string, number> {
   const stats = Object.values(annotation.data.cachedStats ?? {})[0] ?? {};
   const out: Record<string, number> = {};
-  if (typeof stats["length"] === "number") out["length_mm"] = round(stats["length"]);
-  if (typeof stats["area"] === "number") out["area_mm2"] = round(stats["area"]);
+  // an image without spacing is measured in pixels, which are no millimetres
+  const unit = String(stats["unit"] ?? "");
+  const areaUnit = String(stats["areaUnit"] ?? "");
+  if (typeof stats["length"] === "number" && unit.startsWith("mm")) out["length_mm"] = round(stats["length"]);
+  if (typeof stats["area"] === "number" && areaUnit.startsWith("mm")) out["area_mm2"] = round(stats["area"]);
   return out;
 }
 

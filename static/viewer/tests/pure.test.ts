@@ -113,7 +113,7 @@ describe("marks", () => {
   // 0.5 mm pixels, origin at (100, 200): a pixel's centre n lies at image coordinate n + 0.5
   const space: Space = {
     imageId: () => "id",
-    image: () => ({ sopUid: "1.2", frame: 1, patient: true }),
+    image: () => ({ sopUid: "1.2", frame: 1, patient: true, columns: 100, rows: 100 }),
     toWorld: (_, [x, y]) => [100 + x / 2, 200 + y / 2, 0],
     toImage: (_, [x, y]) => [(x - 100) * 2, (y - 200) * 2],
   };
@@ -132,6 +132,10 @@ describe("marks", () => {
     const back = toMark(made, space, mark);
     expect(back?.points_px).toEqual(mark.points_px);
     expect([back?.label, back?.rating, back?.tool]).toEqual(["mass", 70, mark.tool]);
+  });
+  it("end at the edge of the image", () => {
+    const made = toAnnotation({ ...base, tool: "rectangle", points_px: [[-40, 2], [130, 40]] }, space, "frame");
+    expect(made && toMark(made, space)?.points_px).toEqual([[0, 2], [99, 40]]);
   });
   it("give patient coordinates", () => {
     const made = toAnnotation(cases[0] as Mark, space, "frame");

@@ -29,6 +29,22 @@ async function checked(xhr: XMLHttpRequest): Promise<ArrayBuffer> {
   return xhr.response as ArrayBuffer;
 }
 
+/** The reader's own marks: their hue from the tokens, solid lines, small text. */
+function style(): void {
+  const read = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const mine = read("--mark-mine");
+  const { config } = tools.annotation;
+  const before = config.style.getDefaultToolStyles() as { global?: object };
+  config.style.setDefaultToolStyles({
+    ...before,
+    global: {
+      ...before.global,
+      color: mine, colorHighlighted: read("--text"), colorSelected: mine, lineWidth: "2", lineWidthSelected: "3",
+      textBoxFontSize: "12px", textBoxColor: mine, textBoxColorHighlighted: mine, textBoxColorSelected: mine,
+    },
+  } as never);
+}
+
 let started: Promise<Started> | null = null;
 
 export function start(): Promise<Started> {
@@ -47,10 +63,12 @@ export function start(): Promise<Started> {
     ]) tools.addTool(tool);
     const group = tools.ToolGroupManager.createToolGroup(GROUP);
     if (!group) throw new Error("the tools could not be set up");
-    for (const name of ["WindowLevel", "Zoom", "Pan", "StackScroll", "Magnify", "Length", "RectangleROI", "EllipticalROI"]) {
-      group.addTool(name);
-    }
-    group.addTool("PlanarFreehandROI", { subPixelResolution: 0.25, calculateStats: true });
+    for (const name of ["WindowLevel", "Zoom", "Pan", "StackScroll", "Magnify", "Length"]) group.addTool(name);
+    // numbers beside a region would cover the image; the panel names what was measured
+    const silent = { getTextLines: () => [] };
+    for (const name of ["RectangleROI", "EllipticalROI"]) group.addTool(name, silent);
+    group.addTool("PlanarFreehandROI", { subPixelResolution: 0.25, calculateStats: true, ...silent });
+    style();
     // the tool would ask by a browser prompt
     const text = { getTextCallback: (done: (t: string) => void) => { done(" "); }, changeTextCallback: () => undefined };
     group.addTool("ArrowAnnotate", text);

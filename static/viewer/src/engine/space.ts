@@ -46,9 +46,11 @@ export class Images implements Space {
     return null;
   }
 
-  image(imageId: string): { sopUid: string; frame: number; patient: boolean } | null {
+  image(imageId: string): ReturnType<Space["image"]> {
     const found = this.byId.get(imageId);
-    return found ? { sopUid: found.ref.sop_uid, frame: found.frame, patient: found.patient } : null;
+    if (!found) return null;
+    const { sop_uid: sopUid, columns, rows } = found.ref;
+    return { sopUid, frame: found.frame, patient: found.patient, columns, rows };
   }
 
   toWorld(imageId: string, point: Point): World {
