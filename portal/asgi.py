@@ -1,6 +1,7 @@
 """ASGI: HTTP by Django, live channel by Channels."""
 
 import os
+from typing import Any, cast
 
 from django.core.asgi import get_asgi_application
 
@@ -21,7 +22,7 @@ STRANGER_BYTES = 1024 * 1024  # a sign-in form, no more
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(FastFrames(http), settings.MAX_REQUEST_BYTES, STRANGER_BYTES),
+        "http": BodyLimit(FastFrames(cast(Any, http)), settings.MAX_REQUEST_BYTES, STRANGER_BYTES),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

@@ -50,10 +50,16 @@ class Postgres:
             subprocess.run(command, check=True, capture_output=True)
             return pwd.getpwnam(SYSTEM_USER)
 
+    def _as_user(self) -> dict[str, Any]:
+        """What makes a child run as the system user, where there is one."""
+        if self.user is None:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+
     def _run(self, *command: str, timeout: float = 60) -> None:
         # temporary files, not pipes: the server inherits them and would keep a pipe open
         with tempfile.TemporaryFile("w+") as out:
-            user: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+            user = self._as_user()
             program = [str(self.bin / command[0]), *command[1:]]
             env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
             done = subprocess.run(
@@ -112,7 +118,7 @@ class Postgres:
         if not children.wait_gone(self.pid(), "postgres", 20):  # of a run that was killed
             raise StartError(f"another PostgreSQL (process {self.pid()}) still uses {self.data}")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        user: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+        user = self._as_user()
         with (self.home.path / "log" / "postgres.log").open("ab") as log:
             self.process = children.start(
                 [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.home.ports["postgres"])],

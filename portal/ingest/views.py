@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -93,7 +93,7 @@ def upload_page(request: HttpRequest) -> HttpResponse:
 upload_files = signed_in(take_upload)
 
 
-def upload(request: HttpRequest) -> HttpResponse:
+def upload(request: HttpRequest) -> HttpResponseBase:
     """GET: the page. POST: receive files, answer JSON."""
     return upload_files(request) if request.method == "POST" else upload_page(request)
 
