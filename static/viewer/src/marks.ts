@@ -6,7 +6,7 @@ export type World = [number, number, number];
 /** imageId of a SOP instance and back, and image ↔ world coordinates (a pixel's centre is at n + 0.5 there). */
 export interface Space {
   imageId(sopUid: string, frame: number): string | null;
-  image(imageId: string): { sopUid: string; frame: number; patient: boolean; columns: number; rows: number } | null;
+  image(imageId: string): { sopUid: string; frame: number; patient: boolean; columns: number; rows: number; metric: boolean } | null;
   toWorld(imageId: string, point: Point): World;
   toImage(imageId: string, world: World): Point;
 }
@@ -59,7 +59,7 @@ export function toMark(annotation: AnnotationLike, space: Space, known?: Mark): 
     label: known?.label ?? null,
     rating: known?.rating ?? null,
     text: known?.text ?? "",
-    measurements: measured(annotation),
+    measurements: measured(annotation, image.metric),
   };
 }
 
@@ -72,14 +72,13 @@ function box(points: Point[]): Point[] {
   ];
 }
 
-function measured(annotation: AnnotationLike): Record<string, number> {
+/** Numbers in millimetres; an image without spacing is measured in pixels, which are none. */
+function measured(annotation: AnnotationLike, metric: boolean): Record<string, number> {
   const stats = Object.values(annotation.data.cachedStats ?? {})[0] ?? {};
   const out: Record<string, number> = {};
-  // an image without spacing is measured in pixels, which are no millimetres
-  const unit = String(stats["unit"] ?? "");
-  const areaUnit = String(stats["areaUnit"] ?? "");
-  if (typeof stats["length"] === "number" && unit.startsWith("mm")) out["length_mm"] = round(stats["length"]);
-  if (typeof stats["area"] === "number" && areaUnit.startsWith("mm")) out["area_mm2"] = round(stats["area"]);
+  if (!metric) return out;
+  if (typeof stats["length"] === "number") out["length_mm"] = round(stats["length"]);
+  if (typeof stats["area"] === "number") out["area_mm2"] = round(stats["area"]);
   return out;
 }
 

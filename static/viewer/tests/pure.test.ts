@@ -113,7 +113,7 @@ describe("marks", () => {
   // 0.5 mm pixels, origin at (100, 200): a pixel's centre n lies at image coordinate n + 0.5
   const space: Space = {
     imageId: () => "id",
-    image: () => ({ sopUid: "1.2", frame: 1, patient: true, columns: 100, rows: 100 }),
+    image: () => ({ sopUid: "1.2", frame: 1, patient: true, columns: 100, rows: 100, metric: true }),
     toWorld: (_, [x, y]) => [100 + x / 2, 200 + y / 2, 0],
     toImage: (_, [x, y]) => [(x - 100) * 2, (y - 200) * 2],
   };

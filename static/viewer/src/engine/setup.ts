@@ -3,6 +3,8 @@ import * as core from "@cornerstonejs/core";
 import { init as loaderInit } from "@cornerstonejs/dicom-image-loader";
 import * as tools from "@cornerstonejs/tools";
 
+import { unitOf } from "./space";
+
 export const GROUP = "room";
 
 export interface Started {
@@ -63,7 +65,14 @@ export function start(): Promise<Started> {
     ]) tools.addTool(tool);
     const group = tools.ToolGroupManager.createToolGroup(GROUP);
     if (!group) throw new Error("the tools could not be set up");
-    for (const name of ["WindowLevel", "Zoom", "Pan", "StackScroll", "Magnify", "Length"]) group.addTool(name);
+    for (const name of ["WindowLevel", "Zoom", "Pan", "StackScroll", "Magnify"]) group.addTool(name);
+    group.addTool("Length", {
+      getTextLines: (data: { cachedStats?: Record<string, { length?: number }> }, target: string) => {
+        const length = data.cachedStats?.[target]?.length;
+        const unit = unitOf(target.replace(/^imageId:/, ""));
+        return length === undefined ? [] : [`${length.toFixed(1)} ${unit}`];
+      },
+    });
     // numbers beside a region would cover the image; the panel names what was measured
     const silent = { getTextLines: () => [] };
     for (const name of ["RectangleROI", "EllipticalROI"]) group.addTool(name, silent);

@@ -6,6 +6,13 @@ import type { Space, World } from "../marks";
 import type { ImageRef, Point } from "../types";
 
 const PATIENT_POSITION = "00200032";
+const PIXEL_SPACING = "00280030";
+const IMAGER_SPACING = "00181164";
+
+/** What lengths on an image are: true millimetres, millimetres at the detector (projection, PS3.3 10.7), or pixels. */
+export type Unit = "mm" | "mm at detector" | "px";
+const units = new Map<string, Unit>();
+export const unitOf = (imageId: string): Unit => units.get(imageId) ?? "px";
 
 export class Images implements Space {
   private readonly byId = new Map<string, { ref: ImageRef; frame: number; patient: boolean }>();
@@ -31,6 +38,8 @@ export class Images implements Space {
         for (let frame = 1; frame <= Math.max(ref.frames, 1); frame++) {
           const id = this.id(ref, frame);
           await metadataUtilities.addDicomWebInstance(id, json);
+          const value = (tag: string): boolean => Boolean(json[tag]?.Value?.length);
+          units.set(id, value(PIXEL_SPACING) ? "mm" : value(IMAGER_SPACING) ? "mm at detector" : "px");
           this.byId.set(id, { ref, frame, patient: Boolean(json[PATIENT_POSITION]?.Value?.length) });
         }
       }
@@ -50,7 +59,7 @@ export class Images implements Space {
     const found = this.byId.get(imageId);
     if (!found) return null;
     const { sop_uid: sopUid, columns, rows } = found.ref;
-    return { sopUid, frame: found.frame, patient: found.patient, columns, rows };
+    return { sopUid, frame: found.frame, patient: found.patient, columns, rows, metric: unitOf(imageId) !== "px" };
   }
 
   toWorld(imageId: string, point: Point): World {
