@@ -80,12 +80,12 @@ export function toolbar(tool: string, enabled: string[], on: (tool: string) => v
     ["ellipse", "E", "ellipse"], ["freehand", "F", "freehand"], ["arrow", "A", "arrow"],
   ];
   const always = new Set(["window", "zoom", "pan", "magnify", "length"]);
-  return html`<footer class="tools" role="toolbar" aria-label="Tools">
+  return html`<footer class="tools"><div class="tools" role="toolbar" aria-label="Tools">
     ${entries.filter(([name]) => always.has(name) || enabled.includes(name)).map(([name, key, word]) => html`
       <button type="button" aria-pressed=${tool === name} data-tool=${name} @click=${() => { on(name); }}><kbd>${key}</kbd> ${word}</button>`)}
     <span class="sep"></span>
     <button type="button" @click=${() => { act("invert"); }}><kbd>I</kbd> invert</button>
     <button type="button" @click=${() => { act("reset"); }}><kbd>0</kbd> reset</button>
     <button type="button" @click=${() => { act("heatmap"); }}><kbd>H</kbd> heat map</button>
-    <button type="button" @click=${() => { act("overlays"); }}><kbd>Space</kbd> overlays</button></footer>`;
+    <button type="button" @click=${() => { act("overlays"); }}><kbd>Space</kbd> overlays</button></div></footer>`;
 }
