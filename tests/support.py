@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import psycopg
+from asgiref.sync import sync_to_async
+from django.db import connections
 from psycopg.rows import dict_row
 
 from deploy.embedded.config import Home
@@ -42,6 +47,23 @@ def wait_for(condition: Callable[[], T | None], seconds: float, what: str) -> T:
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds:.0f} s in vain until {what}")
         time.sleep(0.1)
+
+
+def in_own_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test in a thread with a loop of its own: the browser's keeps the main thread's loop."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def body() -> None:
+            try:
+                await test(*args, **kwargs)
+            finally:
+                await sync_to_async(connections.close_all)()
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, body()).result()
+
+    return run
 
 
 class Client:

@@ -45,6 +45,16 @@ def _start() -> None:
     atexit.register(stop)
 
 
-if "PYTEST_XDIST_WORKER" not in os.environ:
+def _own_folders(worker: str) -> None:
+    """Storage of one xdist worker, so that no test sees another worker's files."""
+    root = Path(os.environ["CONCORD_TEST_SERVERS"]) / "workers" / worker
+    for variable, name in (("STORAGE_URL", "archive"), ("LANDING_URL", "landing")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        os.environ[variable] = (root / name).as_uri()
+
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    _own_folders(worker)
+else:
     _start()
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # pytest-django's live server under playwright

@@ -19,8 +19,9 @@ from portal.archive.models import Instance
 from portal.core import storage
 from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
+from tests.support import in_own_loop
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Ways:
@@ -76,6 +77,7 @@ def unframed(headers: dict[str, str], body: bytes) -> bytes:
 
 @pytest.mark.parametrize("numbers", ["1", "3", "2,1,3"])
 @pytest.mark.parametrize("accept", ["multipart/related; type=application/octet-stream; transfer-syntax=*", "*/*"])
+@in_own_loop
 async def test_both_ways_say_the_same(scan: str, lakeside: Organisation, numbers: str, accept: str) -> None:
     token = await sync_to_async(bearer)(lakeside)
     ways = Ways()
@@ -90,6 +92,7 @@ async def test_both_ways_say_the_same(scan: str, lakeside: Organisation, numbers
     assert (again[0], again[2], ways.passed) == (304, b"", 0)
 
 
+@in_own_loop
 async def test_a_session_works_and_strangers_get_401_from_django(scan: str, lakeside: Organisation) -> None:
     def cookie() -> str:
         client = Client()
@@ -104,6 +107,7 @@ async def test_a_session_works_and_strangers_get_401_from_django(scan: str, lake
     assert ways.passed == 4
 
 
+@in_own_loop
 async def test_other_organisations_and_roles_find_nothing(scan: str, lakeside: Organisation) -> None:
     harbour = await sync_to_async(make.organisation)("harbour")
     good = await sync_to_async(bearer)(lakeside)
@@ -117,6 +121,7 @@ async def test_other_organisations_and_roles_find_nothing(scan: str, lakeside: O
     assert (await ways.get(f"{scan}/1", authorization=good, host="evil.example"))[0] == 400
 
 
+@in_own_loop
 async def test_a_revoked_token_is_soon_forgotten(scan: str, lakeside: Organisation, monkeypatch: Any) -> None:
     token = await sync_to_async(bearer)(lakeside)
     ways = Ways()
@@ -127,6 +132,7 @@ async def test_a_revoked_token_is_soon_forgotten(scan: str, lakeside: Organisati
     assert (await ways.get(f"{scan}/1", authorization=token))[0] == 401
 
 
+@in_own_loop
 async def test_a_lost_or_short_file_is_djangos_to_tell(scan: str, lakeside: Organisation) -> None:
     token = await sync_to_async(bearer)(lakeside)
     row = await Instance.objects.aget()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from portal.core.body_limit import BodyLimit
+from tests.support import in_own_loop
 
 
 async def reads_all(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -17,7 +17,8 @@ async def reads_all(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def ask(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> int:
+@in_own_loop
+async def ask(chunks: list[bytes], headers: list[tuple[bytes, bytes]], status: int) -> None:
     parts = [{"type": "http.request", "body": c, "more_body": n + 1 < len(chunks)} for n, c in enumerate(chunks)]
     sent: list[dict[str, Any]] = []
 
@@ -28,8 +29,8 @@ def ask(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> int:
         sent.append(message)
 
     app = BodyLimit(reads_all, limit=100, stranger_limit=10)
-    asyncio.run(app({"type": "http", "headers": headers}, receive, send))
-    return int(sent[0]["status"])
+    await app({"type": "http", "headers": headers}, receive, send)
+    assert sent[0]["status"] == status
 
 
 TOKEN = (b"authorization", b"Bearer x")
@@ -48,4 +49,4 @@ TOKEN = (b"authorization", b"Bearer x")
     ],
 )
 def test_a_body_ends_at_its_limit(sizes: list[int], headers: list[tuple[bytes, bytes]], status: int) -> None:
-    assert ask([b"x" * n for n in sizes], headers) == status
+    ask([b"x" * n for n in sizes], headers, status)
