@@ -61,7 +61,6 @@ def bring_up(supervisor: Supervisor, *, with_demo: bool) -> None:
         people.chmod(0o600)
         did(supervisor, "demo", setup)
     supervisor.start_processes()
-    supervisor.wait_ready()
     supervisor.say(f"ready after {time.monotonic() - began:.1f} s")
     if with_demo:
         users = json.loads(people.read_text())

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,7 @@ from deploy.embedded.postgres import Postgres
 from deploy.embedded.valkey import Valkey
 
 PYTHON = sys.executable
+DOORS = {"web", "dicom"}
 COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90"}
 
 
@@ -32,7 +33,6 @@ class Process:
     name: str
     zone: str
     command: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)
     child: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -119,19 +119,29 @@ class Supervisor:
         if done.returncode:
             raise StartError(f"manage.py {arguments[0]} failed:\n{(done.stderr or done.stdout).strip()[-3000:]}")
 
-    def start_processes(self, extra_env: dict[str, str] | None = None) -> None:
-        """Start every process; they restart by themselves from now on (see `watch`)."""
-        self.processes = processes(self.home)
-        for process in self.processes:
-            process.env = extra_env or {}
-            self._start(process)
+    def start_processes(self, seconds: float = 120) -> None:
+        """Start the doors, wait until they answer, then start the workers; all restart by themselves.
+
+        On few cores the workers' start would double the time until the first page; what arrives
+        meanwhile is owed in the outbox.
+        """
+        later = processes(self.home)
+        while later and later[0].name in DOORS:
+            self._add(later.pop(0))
+        self.wait_ready(seconds)
+        for process in later:
+            self._add(process)
+
+    def _add(self, process: Process) -> None:
+        self.processes.append(process)
+        self._start(process)
 
     def _start(self, process: Process) -> None:
         log = self.home.path / "log" / f"{process.name}.log"
         process.child = children.start(
             list(process.command),
             cwd=ROOT,
-            env={**self.home.env(process.zone), **process.env},
+            env=self.home.env(process.zone),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
