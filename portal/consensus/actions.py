@@ -23,7 +23,6 @@ from portal.second_read.actions import places_of
 from portal.second_read.rules import KEY_QUESTIONS
 
 
-
 @transaction.atomic
 def merge_case(case_pk: int) -> Consensus | None:
     """Merge what has been read; agreed cases settle, others go to an arbiter. Twice has the effect of once."""
@@ -52,9 +51,7 @@ def merge_case(case_pk: int) -> Consensus | None:
     return consensus
 
 
-def _rule(
-    case: Case, readings: Sequence[Reading], wanted: str | None = None
-) -> tuple[str, list[float] | None]:
+def _rule(case: Case, readings: Sequence[Reading], wanted: str | None = None) -> tuple[str, list[float] | None]:
     """The rule that applies, and the readers' weights where it asks for them."""
     if len(readings) == 1:
         return "single", None
@@ -117,7 +114,9 @@ def _keep(
 
 def _arbitrated(case: Case, readings: Sequence[Reading], decided: Reading) -> Consensus:
     all_of_them = rules.merge(case.protocol.form, [r.answers for r in readings])
-    merged = rules.Merged(dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, rules.CONFIDENCE["arbitration"])
+    merged = rules.Merged(
+        dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, rules.CONFIDENCE["arbitration"]
+    )
     marks = [{**box, "support": 1.0} for box in _boxes(decided)]
     consensus = _keep(case, readings, merged, Consensus.Outcome.ARBITRATED, marks, "arbitration")
     _settle(case, Truth.Origin.ARBITRATION, merged.answers, marks, merged.confidence, decided.reader)
