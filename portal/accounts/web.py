@@ -6,24 +6,33 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from rest_framework.authentication import CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from portal.accounts.authentication import ApiSessionAuthentication, TokenAuthentication
+from portal.accounts.authentication import TokenAuthentication
 from portal.core.errors import Refused, body
 
 View = Callable[..., HttpResponseBase]
 
 
 def authenticate(request: HttpRequest) -> Any:
-    """The user of a request, by token or session (with the CSRF check on writes); None for strangers."""
-    wrapped = Request(request)
-    for way in (TokenAuthentication(), ApiSessionAuthentication()):
-        if found := way.authenticate(wrapped):
-            request.user = found[0]
-            return found[0]
-    return None
+    """The user of a request, by token or session (with the CSRF check on writes); None for strangers.
+
+    Raises AuthenticationFailed for a bad token, PermissionDenied for a session's write without the CSRF token.
+    """
+    if found := TokenAuthentication().authenticate(Request(request)):
+        request.user = found[0]
+        return found[0]
+    if not (request.user.is_authenticated and request.user.is_active):
+        return None
+    # on Django's own request: DRF's would try to parse the body by its JSON parser
+    check = CSRFCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    if reason := check.process_view(request, None, (), {}):
+        raise PermissionDenied(f"CSRF: {reason}")
+    return request.user
 
 
 def signed_in(view: View) -> View:
