@@ -115,8 +115,9 @@ def test_nothing_of_the_identity_left_the_door(stack: Stack, arrived: str, sent:
     for identity in identities:
         assert identity not in str(metadata)
         assert identity.encode() not in instances.content
-    # nor is it in any public table (a bare date may be another patient's shifted one)
-    identities = {identity for identity in identities if not (identity.isdigit() and len(identity) == 8)}
+    # nor is it in any public table; short numbers and bare dates stand there by chance (keys, shifted dates)
+    identities = {identity for identity in identities if len(identity) >= 6 and not identity.isdigit()}
+    assert len(identities) >= 6
     for table in ("archive_instance", "archive_study", "archive_patient", "ingest_receipt", "core_outboxevent"):
         rows = str(stack.query(f"SELECT to_jsonb(t)::text FROM {table} t"))
         assert not [identity for identity in identities if identity in rows], table
