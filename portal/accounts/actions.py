@@ -13,7 +13,6 @@ from portal.accounts.authentication import digest
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.accounts.queries import has_role
 from portal.core.errors import Refused
-from portal.core.live import announce, user_group
 
 
 @transaction.atomic
@@ -34,11 +33,9 @@ def invite(
     return Membership.objects.create(user=user, organisation=organisation, roles=wanted), password
 
 
-def create_token(
-    user: User, organisation: Organisation | None, name: str, days: int | None = None
-) -> tuple[ApiToken, str]:
+def create_token(user: User, organisation: Organisation, name: str, days: int | None = None) -> tuple[ApiToken, str]:
     """A new token and its text, which is shown this once. Raises Refused for strangers of the organisation."""
-    if not organisation or not Membership.objects.filter(user=user, organisation=organisation, active=True).exists():
+    if not Membership.objects.filter(user=user, organisation=organisation, active=True).exists():
         raise Refused("not_found", "Not found.", status=404)
     text = f"ccd_{secrets.token_urlsafe(32)}"
     token = ApiToken.objects.create(
@@ -65,8 +62,6 @@ def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bo
     if not has_role(by, membership.organisation_id, Role.ACCOUNT_ADMIN):
         raise Refused("not_found", "Not found.", status=404)
     wanted = sorted({role for role in roles if role in Role.values})
-    # two administrators who step down at once must not both be told that the other stays
-    Organisation.objects.select_for_update(no_key=True).get(pk=membership.organisation_id)
     others = Membership.objects.filter(
         organisation=membership.organisation_id, active=True, roles__contains=[Role.ACCOUNT_ADMIN]
     ).exclude(pk=membership.pk)
@@ -74,5 +69,4 @@ def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bo
         raise Refused("last_admin", "Someone has to stay account administrator.")
     membership.roles, membership.active = wanted, active
     membership.save(update_fields=["roles", "active"])
-    announce([user_group(membership.user_id)], "membership.changed", {})
     return membership

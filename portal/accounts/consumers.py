@@ -23,23 +23,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self.channel_layer.group_add(name, self.channel_name)
         await self.accept()
 
-    async def _look_again(self) -> None:
-        """Leave what one no longer belongs to; an open page must not outlive a membership."""
-        now = await live_groups(self.scope.get("user"))
-        for name in set(self.names) - set(now):
-            await self.channel_layer.group_discard(name, self.channel_name)
-        for name in set(now) - set(self.names):
-            await self.channel_layer.group_add(name, self.channel_name)
-        self.names = now
-        if not now:
-            await self.close(code=4401)
-
     async def disconnect(self, code: int) -> None:
         for name in self.names:
             await self.channel_layer.group_discard(name, self.channel_name)
 
     async def live_event(self, message: dict[str, Any]) -> None:
-        if message["kind"] == "membership.changed":
-            await self._look_again()
-            return
         await self.send_json({"type": message["kind"], "at": message["at"], "data": message["data"]})

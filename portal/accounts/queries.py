@@ -13,16 +13,10 @@ from portal.core.live import org_group, user_group
 
 
 def memberships(user: Any) -> QuerySet[Membership]:
-    """Active memberships of a signed-in user, with their organisations; empty for anyone else.
-
-    A user who came with a token has the one of the token's organisation only.
-    """
+    """Active memberships of a signed-in user, with their organisations; empty for anyone else."""
     if not getattr(user, "is_authenticated", False) or not user.is_active:
         return Membership.objects.none()
-    rows = Membership.objects.filter(user=user, active=True)
-    if only := getattr(user, "token_organisation", None):
-        rows = rows.filter(organisation=only)
-    return rows.select_related("organisation").order_by("pk")
+    return Membership.objects.filter(user=user, active=True).select_related("organisation").order_by("pk")
 
 
 def organisation_ids(user: Any) -> list[int]:
@@ -52,7 +46,6 @@ def require_role(user: Any, organisation: Organisation | int | None, *wanted: Ro
 
 @database_sync_to_async
 def live_groups(user: Any) -> list[str]:
-    """Names of the live groups of a user as their memberships are now; none for someone who is not signed in."""
-    known = User.objects.filter(pk=getattr(user, "pk", None)).first()
-    ids = organisation_ids(known) if known else []
+    """Names of the live groups of a user; none for someone who is not signed in."""
+    ids = organisation_ids(user) if isinstance(user, User) else []
     return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []

@@ -20,7 +20,8 @@ from portal.core.errors import Refused
 def switch_organisation(request: HttpRequest) -> HttpResponse:
     """Work in another of one's organisations from now on."""
     wanted = request.POST.get("organisation", "")
-    if membership := next((m for m in memberships(request.user) if str(m.organisation_id) == wanted), None):
+    membership = memberships(request.user).filter(organisation=int(wanted) if wanted.isdigit() else None).first()
+    if membership:
         request.session["organisation"] = membership.organisation_id
     return redirect("home")
 
@@ -77,11 +78,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     made = None
     if request.method == "POST" and form.is_valid():
-        try:
-            made = actions.create_token(request.user, organisation, **form.cleaned_data)  # type: ignore[arg-type]
-            form = TokenForm()
-        except Refused as error:
-            form.add_error("name", error.message)
+        made = actions.create_token(request.user, organisation, **form.cleaned_data)  # type: ignore[arg-type]
+        form = TokenForm()
     rows = ApiToken.objects.filter(user=request.user.pk, organisation=organisation.pk if organisation else None)
     return render(request, "account/tokens.html", {"rows": rows.order_by("-created_at"), "form": form, "made": made})
 

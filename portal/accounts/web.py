@@ -30,7 +30,7 @@ def authenticate(request: HttpRequest) -> Any:
     # on Django's own request: DRF's would try to parse the body by its JSON parser
     check = CSRFCheck(lambda _: HttpResponse())
     check.process_request(request)
-    if reason := check.process_view(request, None, (), {}):
+    if reason := check.process_view(request, authenticate, (), {}):
         raise PermissionDenied(f"CSRF: {reason}")
     return request.user
 

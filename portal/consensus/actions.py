@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.consensus import rules, weights
+from portal.consensus import rules
 from portal.consensus.models import Consensus, Truth
 from portal.core import outbox
 from portal.core.errors import Refused
@@ -21,6 +21,8 @@ from portal.programmes.queries import is_coordinator
 from portal.read.models import Mark, Reading
 from portal.second_read.actions import places_of
 from portal.second_read.rules import KEY_QUESTIONS
+
+RULE_VERSION = "1"
 
 
 @transaction.atomic
@@ -37,31 +39,17 @@ def merge_case(case_pk: int) -> Consensus | None:
         return _arbitrated(case, readings, decided) if decided else None
     if case.state != Case.State.MERGING or not readings:
         return None
-    rule, shares = _rule(case, readings)
-    merged = rules.merge(case.protocol.form, [r.answers for r in readings], shares)
+    merged = rules.merge(case.protocol.form, [r.answers for r in readings])
     agreed = merged.discrepancy <= case.protocol.discrepancy_threshold
     outcome = Consensus.Outcome.AGREED if agreed else Consensus.Outcome.DISCREPANT
     marks = rules.fuse_boxes([_boxes(r) for r in readings])
-    consensus = _keep(case, readings, merged, outcome, marks, rule, shares)
+    consensus = _keep(case, readings, merged, outcome, marks)
     if agreed:
         _settle(case, Truth.Origin.CONSENSUS, merged.answers, marks, merged.confidence)
     else:
         advance_case(case, Case.State.ARBITRATION)
         offer_arbitration(case, _why(merged))
     return consensus
-
-
-def _rule(case: Case, readings: Sequence[Reading], wanted: str | None = None) -> tuple[str, list[float] | None]:
-    """The rule that applies, and the readers' weights where it asks for them."""
-    if len(readings) == 1:
-        return "single", None
-    rule = wanted or case.protocol.consensus_rule.get("id") or "majority"
-    if rule not in rules.CHOSEN:
-        raise Refused("invalid", f"Rules are {', '.join(rules.CHOSEN)}.", status=422)
-    if rule == "majority":
-        return rule, None
-    known = weights.of(case.organisation_id, {r.reader_id for r in readings})
-    return rule, [known[r.reader_id] for r in readings]
 
 
 def _why(merged: rules.Merged) -> str:
@@ -77,29 +65,18 @@ def _boxes(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _keep(
-    case: Case,
-    readings: Sequence[Reading],
-    merged: rules.Merged,
-    outcome: str,
-    marks: list[dict[str, Any]],
-    rule: str,
-    shares: list[float] | None = None,
+    case: Case, readings: Sequence[Reading], merged: rules.Merged, outcome: str, marks: list[dict[str, Any]]
 ) -> Consensus:
-    parameters: dict[str, Any] = {
-        "discrepancy_threshold": case.protocol.discrepancy_threshold,
-        "fuse_iou": rules.FUSE_IOU,
-    }
-    if shares is not None:
-        parameters["weights"] = {str(r.pk): round(w, 6) for r, w in zip(readings, shares, strict=True)}
+    rule = case.protocol.consensus_rule.get("id") or "majority"
     content = json.dumps([[r.pk, r.answers] for r in readings], sort_keys=True, default=str)
     consensus, _ = Consensus.objects.get_or_create(
         case=case,
-        rule_id=rule,
-        rule_version=rules.VERSIONS[rule],
+        rule_id="arbitration" if outcome == Consensus.Outcome.ARBITRATED else rule,
+        rule_version=RULE_VERSION,
         inputs_digest=hashlib.sha256(content.encode()).hexdigest(),
         defaults={
             "organisation_id": case.organisation_id,
-            "parameters": parameters,
+            "parameters": {"discrepancy_threshold": case.protocol.discrepancy_threshold},
             "readings": [r.pk for r in readings],
             "answers": merged.answers,
             "marks": marks,
@@ -114,11 +91,9 @@ def _keep(
 
 def _arbitrated(case: Case, readings: Sequence[Reading], decided: Reading) -> Consensus:
     all_of_them = rules.merge(case.protocol.form, [r.answers for r in readings])
-    merged = rules.Merged(
-        dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, rules.CONFIDENCE["arbitration"]
-    )
+    merged = rules.Merged(dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, 0.9)
     marks = [{**box, "support": 1.0} for box in _boxes(decided)]
-    consensus = _keep(case, readings, merged, Consensus.Outcome.ARBITRATED, marks, "arbitration")
+    consensus = _keep(case, readings, merged, Consensus.Outcome.ARBITRATED, marks)
     _settle(case, Truth.Origin.ARBITRATION, merged.answers, marks, merged.confidence, decided.reader)
     return consensus
 
@@ -186,27 +161,7 @@ def set_truth(user: User, case: Case, positive: bool, origin: str) -> Truth:
     return truth
 
 
-def preview(case: Case, rule: str) -> dict[str, Any]:
-    """What a rule makes of the readings of a case, beside what holds now; nothing is stored.
-
-    Arbitrations do not vote. Raises Refused: 422 for another rule, 409 while there is no reading.
-    """
-    rows = Reading.objects.filter(case=case, state=Reading.State.SUBMITTED).select_related("assignment")
-    readings = list(rows.exclude(assignment__kind=Assignment.Kind.ARBITRATION).order_by("submitted_at"))
-    if not readings:
-        raise Refused("not_read", "The case has not been read yet.")
-    applied, shares = _rule(case, readings, rule)
-    merged = rules.merge(case.protocol.form, [r.answers for r in readings], shares)
-    truth = Truth.objects.filter(case=case).first()
-    return {
-        "rule": f"{applied}@{rules.VERSIONS[applied]}",
-        "readings": len(readings),
-        "answers": merged.answers,
-        "marks": rules.fuse_boxes([_boxes(r) for r in readings]),
-        "parts": merged.parts,
-        "discrepancy": merged.discrepancy,
-        "confidence": merged.confidence,
-        "agreed": merged.discrepancy <= case.protocol.discrepancy_threshold,
-        "positive": positive_of(merged.answers),
-        "truth": truth and {"origin": truth.origin, "positive": truth.positive, "answers": truth.answers},
-    }
+def preview(case: Case, weights: Sequence[float] | None = None) -> rules.Merged:
+    """What another rule would make of the same readings; nothing is stored."""
+    rows = Reading.objects.filter(case=case, state=Reading.State.SUBMITTED).order_by("submitted_at")
+    return rules.merge(case.protocol.form, [r.answers for r in rows], weights)

@@ -15,11 +15,6 @@ from portal.second_read.rules import KEY_QUESTIONS, iou
 Answers = Mapping[str, Any]
 Form = Sequence[Mapping[str, Any]]
 FUSE_IOU = 0.3
-Z95 = 1.959964
-# rule → version; a protocol names one of CHOSEN, the others follow from what there is to merge
-VERSIONS = {"majority": "1", "weighted": "1", "single": "1", "arbitration": "1"}
-CHOSEN = ("majority", "weighted")
-CONFIDENCE = {"single": 0.5, "arbitration": 0.9}
 
 
 @dataclass(frozen=True)
@@ -38,16 +33,12 @@ class Merged:
 
 
 def merge(form: Form, readings: Sequence[Answers], weights: Sequence[float] | None = None) -> Merged:
-    """Merge readings question by question.
+    """Merge readings question by question: majority (weighted when weights are given), median for scales.
 
-    weights  None: rule `majority` 1 (votes count the same, scales by the median);
-             one non-negative number for each reading: rule `weighted` 1 (votes and means by weight)
-    Raises ValueError without readings, and for weights that do not fit them.
+    Raises ValueError without readings. Rules `majority` 1 and `weighted` 1.
     """
     if not readings:
         raise ValueError("there is nothing to merge")
-    if weights is not None and (len(weights) != len(readings) or min(weights) < 0 or not sum(weights)):
-        raise ValueError("one non-negative weight for each reading, not all of them zero")
     shares = list(weights or [1.0] * len(readings))
     merged: dict[str, Any] = {}
     parts: list[dict[str, Any]] = []
@@ -57,8 +48,7 @@ def merge(form: Form, readings: Sequence[Answers], weights: Sequence[float] | No
         pairs = [(r[key], w) for r, w in zip(readings, shares, strict=True) if r.get(key) not in (None, "")]
         if not pairs:
             continue
-        value = _merge_one(question, pairs, weights is not None)
-        gap = gap_of(question, [v for v, _ in pairs])
+        value, gap = _merge_one(question, pairs)
         if value is not None:
             merged[key] = value
         if question["type"] != "text":
@@ -76,48 +66,35 @@ def merge(form: Form, readings: Sequence[Answers], weights: Sequence[float] | No
             }
         )
     total = 1.0 if key_gap else (sum(gaps) / len(gaps) if gaps else 0.0)
-    confidence = CONFIDENCE["single"] if len(readings) == 1 else 1 - total
+    confidence = 0.5 if len(readings) == 1 else 1 - total
     return Merged(merged, parts, total, confidence)
 
 
-def gap_of(question: Mapping[str, Any], values: Sequence[Any]) -> float:
-    """Discrepancy 0 … 1 of the answers to one question; how far readers are apart, whoever they are."""
-    kind = question["type"]
-    if kind == "text" or not values:
-        return 0.0
-    if kind == "scale":
-        span = float(question.get("max", 100)) - float(question.get("min", 0)) or 1.0
-        return float(max(values) - min(values)) / span
-    if kind == "multi":
-        sets = [set(v) for v in values]
-        union = set.union(*sets)
-        return 1 - len(set.intersection(*sets)) / len(union) if union else 0.0
-    return 1 - max(Counter(values).values()) / len(values)
-
-
-def _merge_one(question: Mapping[str, Any], pairs: Sequence[tuple[Any, float]], weighted: bool) -> Any:
+def _merge_one(question: Mapping[str, Any], pairs: Sequence[tuple[Any, float]]) -> tuple[Any, float]:
     kind = question["type"]
     values = [value for value, _ in pairs]
-    whole = sum(weight for _, weight in pairs)
     if kind == "scale":
-        if weighted and whole:
-            return round(sum(value * weight for value, weight in pairs) / whole, 4)
-        return median(values)
+        span = float(question.get("max", 100)) - float(question.get("min", 0)) or 1.0
+        return median(values), (max(values) - min(values)) / span
     if kind == "multi":
-        votes: dict[str, float] = {}
+        votes: Counter[str] = Counter()
         for chosen, weight in pairs:
-            for name in set(chosen):
-                votes[name] = votes.get(name, 0.0) + weight
-        return sorted(name for name, weight in votes.items() if weight > whole / 2)
+            votes.update(dict.fromkeys(chosen, weight))
+        half = sum(weight for _, weight in pairs) / 2
+        sets = [set(v) for v in values]
+        union = set.union(*sets)
+        gap = 1 - len(set.intersection(*sets)) / len(union) if union else 0.0
+        return sorted(name for name, weight in votes.items() if weight > half), gap
     if kind == "text":
-        return "\n".join(dict.fromkeys(str(v) for v in values))
-    counts: dict[Any, float] = {}
+        return "\n".join(dict.fromkeys(str(v) for v in values)), 0.0
+    counts: Counter[Any] = Counter()
     for value, weight in pairs:
-        counts[value] = counts.get(value, 0.0) + weight
+        counts[value] += weight  # type: ignore[assignment]
     best = max(counts.values())
     winners = [value for value, n in counts.items() if n == best]
+    gap = 1 - best / sum(counts.values())
     # a tie has no majority: the answer is left to the arbiter
-    return winners[0] if len(winners) == 1 else None
+    return (winners[0] if len(winners) == 1 else None), gap
 
 
 def fuse_boxes(groups: Sequence[Sequence[Mapping[str, Any]]], threshold: float = FUSE_IOU) -> list[dict[str, Any]]:
@@ -165,39 +142,6 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]]) -> float | None:
     left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     expected = sum(left[v] * right[v] for v in left) / n**2
     return None if expected == 1 else (observed - expected) / (1 - expected)
-
-
-def cohen_kappa_interval(pairs: Sequence[tuple[Any, Any]]) -> tuple[float, float] | None:
-    """95 % interval of Cohen's kappa by its large-sample standard error (Fleiss, Cohen and Everitt 1969, eq. 13).
-
-    None where kappa is not defined. Cut to −1 … 1.
-    """
-    kappa = cohen_kappa(pairs)
-    if kappa is None:
-        return None
-    values = list(dict.fromkeys(v for pair in pairs for v in pair))
-    places = {v: n for n, v in enumerate(values)}
-    table = np.zeros((len(values), len(values)))
-    for a, b in pairs:
-        table[places[a], places[b]] += 1 / len(pairs)
-    left, right = table.sum(axis=1), table.sum(axis=0)
-    expected = float(left @ right)
-    diagonal = np.diag(table)
-    a = float((diagonal * (1 - (left + right) * (1 - kappa)) ** 2).sum())
-    off = table * (right[:, None] + left[None, :]) ** 2
-    b = (1 - kappa) ** 2 * float(off.sum() - np.diag(off).sum())
-    c = (kappa - expected * (1 - kappa)) ** 2
-    error = float(np.sqrt(max(a + b - c, 0.0) / len(pairs))) / (1 - expected)
-    return max(kappa - Z95 * error, -1.0), min(kappa + Z95 * error, 1.0)
-
-
-def limits_of_agreement(pairs: Sequence[tuple[float, float]]) -> dict[str, float] | None:
-    """Mean difference (first − second) and its 95 % limits (Bland and Altman 1986); None below two pairs."""
-    if len(pairs) < 2:
-        return None
-    gaps = np.array([a - b for a, b in pairs], dtype=float)
-    mean, spread = float(gaps.mean()), 1.96 * float(gaps.std(ddof=1))
-    return {"mean": mean, "low": mean - spread, "high": mean + spread}
 
 
 def fleiss_kappa(table: Sequence[Sequence[int]]) -> float | None:

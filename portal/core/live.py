@@ -22,7 +22,6 @@ SCHEMA: dict[str, frozenset[str]] = {
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
-    "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }
 
 

@@ -46,19 +46,9 @@ def compare_reading(reading_pk: int) -> Comparison | None:
         runs = newest_runs(case.study)
         if any(run.state in AT_WORK for run in runs):
             return None
-        comparison = _compare(case, reading, best_run(runs))
+        comparison = _compare(case, reading, next((r for r in runs if r.state == Run.State.DONE), None))
         _move_on(case, reading, comparison)
     return comparison
-
-
-def best_run(runs: Sequence[Run]) -> Run | None:
-    """The finished run to compare with: one that makes a call for the case first, malignancy before heat maps."""
-    done = [run for run in runs if run.state == Run.State.DONE and getattr(run, "result", None) is not None]
-
-    def rank(run: Run) -> tuple[bool, bool, int]:
-        return run.result.call is None, run.version.function.output_type != "malignancy", run.version.function_id
-
-    return min(done, key=rank, default=None)
 
 
 def _compare(case: Case, reading: Reading, run: Run | None) -> Comparison:
