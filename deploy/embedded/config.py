@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.embedded import children
+
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {
     "web": ("CONCORD_PORT", 8000, "the portal's pages"),
@@ -71,9 +73,15 @@ class Home:
                 json.dump(self.secrets, out)
 
     def _choose_ports(self) -> None:
-        """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there."""
+        """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there.
+
+        Beside a running portal they are that portal's, whatever the environment asks for now.
+        """
         kept_file = self.path / "run" / "ports.json"
         kept = json.loads(kept_file.read_text()) if kept_file.exists() else {}
+        if kept.keys() >= PORTS.keys() and children.alive(self.running_pid(), "deploy.embedded"):
+            self.ports = kept
+            return
         for name, (variable, default, _) in PORTS.items():
             asked = os.environ.get(variable)
             try:
@@ -85,7 +93,19 @@ class Home:
             if not asked and name in {"postgres", "valkey"} and name not in kept and taken(port):
                 port = free_port()
             self.ports[name] = port
-        kept_file.write_text(json.dumps({n: self.ports[n] for n in ("postgres", "valkey")}))
+        kept_file.write_text(json.dumps(self.ports))
+
+    @property
+    def pid_file(self) -> Path:
+        """Where the supervisor's process id stands."""
+        return self.path / "run" / "supervisor.pid"
+
+    def running_pid(self) -> int | None:
+        """Process id of the supervisor that last started here."""
+        try:
+            return int(self.pid_file.read_text())
+        except (OSError, ValueError):
+            return None
 
     def database_url(self, role: str) -> str:
         """Address of the embedded database for a role: owner, app or identities."""

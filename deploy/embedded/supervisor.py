@@ -86,26 +86,19 @@ class Supervisor:
         self.processes: list[Process] = []
         self.ending = False
         self.quiet = quiet
-        self.pid_file = home.path / "run" / "supervisor.pid"
 
     # --- start ---------------------------------------------------------------------------------
     def start_servers(self) -> None:
         """Start PostgreSQL and Valkey, unless outside ones are used."""
-        if children.alive(self.running_pid(), "deploy.embedded"):
-            raise StartError(f"the portal already runs here (process {self.running_pid()}); `make demo-stop` ends it")
+        running = self.home.running_pid()
+        if children.alive(running, "deploy.embedded"):
+            raise StartError(f"the portal already runs here (process {running}); `make demo-stop` ends it")
         self.home.check_ports()
-        self.pid_file.write_text(str(os.getpid()))
+        self.home.pid_file.write_text(str(os.getpid()))
         if self.valkey:
             self.valkey.start()
         if self.postgres:
             self.postgres.start()
-
-    def running_pid(self) -> int | None:
-        """Process id of the supervisor that last started here."""
-        try:
-            return int(self.pid_file.read_text())
-        except (OSError, ValueError):
-            return None
 
     def manage(self, *arguments: str, zone: str = "owner", **env: str) -> None:
         """Run a management command in a zone; raises StartError with its last lines when it fails."""
@@ -239,5 +232,5 @@ class Supervisor:
             self.valkey.stop()
         if self.postgres:
             self.postgres.stop()
-        if self.running_pid() == os.getpid():
-            self.pid_file.unlink(missing_ok=True)
+        if self.home.running_pid() == os.getpid():
+            self.home.pid_file.unlink(missing_ok=True)
