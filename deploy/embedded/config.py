@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deploy.embedded import children
+from deploy.embedded.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {
@@ -68,9 +69,7 @@ class Home:
             missing["demo_password"] = given or "-".join(secrets.choice(WORDS) for _ in range(3)) + "-26"
         if missing:
             self.secrets |= missing
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w") as out:
-                json.dump(self.secrets, out)
+            write_whole(file, json.dumps(self.secrets))
 
     def _choose_ports(self) -> None:
         """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there.
@@ -93,7 +92,7 @@ class Home:
             if not asked and name in {"postgres", "valkey"} and name not in kept and taken(port):
                 port = free_port()
             self.ports[name] = port
-        kept_file.write_text(json.dumps(self.ports))
+        write_whole(kept_file, json.dumps(self.ports))
 
     @property
     def pid_file(self) -> Path:

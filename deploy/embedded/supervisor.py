@@ -18,6 +18,7 @@ from typing import IO
 
 from deploy.embedded import children
 from deploy.embedded.config import ROOT, Home, StartError
+from deploy.embedded.files import write_whole
 from deploy.embedded.postgres import Postgres
 from deploy.embedded.valkey import Valkey
 
@@ -94,7 +95,7 @@ class Supervisor:
         if children.alive(running, "deploy.embedded"):
             raise StartError(f"the portal already runs here (process {running}); `make demo-stop` ends it")
         self.home.check_ports()
-        self.home.pid_file.write_text(str(os.getpid()))
+        write_whole(self.home.pid_file, str(os.getpid()))
         if self.valkey:
             self.valkey.start()
         if self.postgres:
@@ -140,7 +141,7 @@ class Supervisor:
         )
         process.started = time.monotonic()
         pids = {p.name: p.child.pid for p in self.processes if p.child}
-        (self.home.path / "run" / "pids.json").write_text(json.dumps(pids))
+        write_whole(self.home.path / "run" / "pids.json", json.dumps(pids))
         assert process.child.stdout is not None
         threading.Thread(target=self._copy, args=(process.name, process.child.stdout, log), daemon=True).start()
 
