@@ -1,4 +1,4 @@
-"""Command line: phantoms, train, package, ship, evaluate, predict."""
+"""Command line: phantoms, train, evaluate, compare, package, ship, predict."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from inference.training.config import AUGMENTATIONS, TrainConfig
 
 SHIPPED = Path(__file__).parent / "shipped"
 SHIP_NAMES = {"heatmap": "heatmap-chest-phantom", "malignancy": "malignancy-mammo-phantom"}
+
+
+NUMBERS: dict[str, type] = {
+    "seed": int, "count": int, "epochs": int, "stop": int, "batch": int, "width": int, "growth": int, "depth": int,
+    "r0": float, "learning_rate": float, "weight_decay": float, "roi_weight": float, "minutes": float,
+    "threads": int, "workers": int, "patience": int, "memory_mb": int,
+}  # fmt: skip
+SWITCHES = ("patient_inputs", "deterministic", "tensorboard")
+WORDS = ("root", "network", "pooling", "plan", "precision", "devices", "cache")
+LIMITS = ("stop", "minutes", "patience", "threads", "workers", "devices")
 
 
 def ship_config(family: str, seed: int, out: str) -> TrainConfig:
@@ -46,16 +56,30 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a network")
     train.add_argument("family", choices=("heatmap", "malignancy"))
-    train.add_argument("--data", choices=("phantoms", "nih64", "folder"), default="phantoms")
-    train.add_argument("--root", default="", help="folder of nih64 or of truth.json files")
-    train.add_argument("--out", required=True)
+    train.add_argument("--data", choices=("phantoms", "folder", "nih", "nih64", "table"), default="phantoms")
+    train.add_argument("--root", help="the folder of the set")
+    train.add_argument("--out", required=True, help="folder of the run")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out; only limits may change")
+    train.add_argument("--network", choices=("multiresolution", "resnet18"))
+    train.add_argument("--pooling", choices=("lse_lba", "lse", "nor", "gm", "mean", "max", "low_pass"))
+    train.add_argument("--plan", choices=("one-cycle", "constant", "plateau"))
+    train.add_argument("--precision", choices=("32-true", "16-mixed", "bf16-mixed"))
+    train.add_argument("--devices", help="auto, cpu, or a number of GPUs (one process each)")
+    train.add_argument("--cache", help="folder for prepared images that do not fit --memory-mb")
     train.add_argument("--augment", choices=sorted(AUGMENTATIONS))
     train.add_argument("--size", type=int, help="heat maps: side of the input, 64 times a power of two")
-    for name, kind in (
-        ("seed", int), ("count", int), ("epochs", int), ("batch", int), ("width", int), ("growth", int),
-        ("r0", float), ("roi-weight", float), ("minutes", float), ("threads", int), ("patience", int),
-    ):  # fmt: skip
-        train.add_argument(f"--{name}", type=kind)
+    for name, kind in NUMBERS.items():
+        train.add_argument(f"--{name.replace('_', '-')}", type=kind)
+    for name in SWITCHES:
+        train.add_argument(f"--{name.replace('_', '-')}", action="store_true", default=None)
+
+    evaluate = commands.add_parser("evaluate", help="a report folder of a run: tables and figures")
+    evaluate.add_argument("run", type=Path)
+    evaluate.add_argument("--out", type=Path, help="default: RUN/report")
+
+    compare = commands.add_parser("compare", help="runs side by side, as Markdown")
+    compare.add_argument("runs", type=Path, nargs="+")
+    compare.add_argument("--out", type=Path, help="default: standard output")
 
     package = commands.add_parser("package", help="make a function package of a run")
     package.add_argument("run", type=Path)
@@ -84,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return {
             "phantoms": _phantoms,
             "train": _train,
+            "evaluate": _evaluate,
+            "compare": _compare,
             "package": _package,
             "ship": _ship,
             "predict": _predict,
@@ -108,18 +134,38 @@ def _phantoms(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from inference.training.loop import train
+    from inference.training.run import prepared, resume, train
 
-    config = replace(ship_config(args.family, 1, args.out), data=args.data, root=args.root, minutes=10.0)
-    names = ("seed", "count", "epochs", "batch", "width", "growth", "r0", "roi_weight", "minutes", "threads",
-             "patience")  # fmt: skip
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    config = replace(config, **given)
+    if args.resume:
+        print(resume(Path(args.out), _say, **{name: getattr(args, name) for name in LIMITS}))
+        return 0
+    given = {name: getattr(args, name) for name in (*NUMBERS, *SWITCHES, *WORDS)}
+    config = replace(ship_config(args.family, 1, args.out), data=args.data, stop=0, minutes=10.0)
+    config = prepared(config, **given)
     if args.augment:
         config = replace(config, augmentation=AUGMENTATIONS[args.augment])
     if args.size:
         config = replace(config, input_size=(args.size, args.size))
     print(train(config, _say))
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from inference.evaluation.folder import write_folder
+    from inference.evaluation.report import evaluate
+
+    print(write_folder(evaluate(args.run), args.out or args.run / "report"))
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from inference.evaluation.compare import compare
+
+    text = compare(args.runs)
+    if args.out:
+        args.out.write_text(text, encoding="utf-8")
+    else:
+        print(text)
     return 0
 
 
@@ -132,7 +178,7 @@ def _package(args: argparse.Namespace) -> int:
 
 def _ship(args: argparse.Namespace) -> int:
     from inference.package.build import build_package
-    from inference.training.loop import train
+    from inference.training.run import train
 
     name = SHIP_NAMES[args.family]
     run = train(ship_config(args.family, args.seed, str(args.runs / name)), _say)

@@ -116,6 +116,9 @@ class ImageFindings:
                           empty where the gate holds localisation back
     global_probabilities  one per class
     present               by each class's own threshold
+    any_probability       of at least one class, compared with its own threshold for `any_abnormality`
+    joined                absent classes that go with a present one: class → that one, by the training labels'
+                          correlation
     score                 malignancy functions: the image's score
     """
 
@@ -132,6 +135,8 @@ class ImageFindings:
     any_abnormality: bool
     regions: tuple[Region, ...]
     warnings: tuple[str, ...] = ()
+    any_probability: float | None = None
+    joined: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self, matrices: bool = True) -> dict[str, Any]:
         """JSON form; without `matrices` for callers that store the arrays themselves."""
@@ -145,7 +150,7 @@ class ImageFindings:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> ImageFindings:
         """Inverse of to_dict."""
-        known = {item.name: raw[item.name] for item in fields(cls)}
+        known = {item.name: raw[item.name] for item in fields(cls) if item.name in raw}
         known["matrices"] = {int(row): _unpacked(item) for row, item in raw["matrices"].items()}
         known["regions"] = tuple(Region.from_dict(item) for item in raw["regions"])
         known["warnings"] = tuple(raw["warnings"])

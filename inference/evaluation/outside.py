@@ -71,9 +71,9 @@ def _mammograms(package: FunctionPackage) -> list[str]:
 
 
 def _nih(package: FunctionPackage) -> list[str]:
+    from inference.datasets import load
     from inference.training.config import TrainConfig
-    from inference.training.data import load
-    from inference.training.loop import predict
+    from inference.training.module import predict
 
     root = os.environ.get("CONCORD_REFERENCE_DATA", "")
     if not root or not (Path(root) / "nih64" / "images.npz").is_file():
@@ -89,7 +89,7 @@ def _nih(package: FunctionPackage) -> list[str]:
     )
     known = load(config)
     with torch.inference_mode():
-        pooled = predict(package.network.to(memory_format=torch.contiguous_format), known.images).pooled  # type: ignore[call-overload]
+        pooled, _ = predict(package.network.to(memory_format=torch.contiguous_format), known, config)  # type: ignore[call-overload]
     enough = [k for k in range(len(classes)) if known.labels[:, k].sum() >= 50]
     mean = auc_interval(known.labels[:, enough], pooled[:, enough], known.patients, draws=300)
     each = ", ".join(

@@ -1,15 +1,17 @@
 """Pooling of probability maps to one probability per class.
 
-All functions take `saliency` (B, K, H, W) in [0, 1] and return (B, K) in [0, 1]; all are 0 for an all-zero
-map and 1 for an all-one map, and never fall when a value of the map rises.
+All functions take `saliency` (B, K, H, W), or (B, K, M, H, W) of a volume, in [0, 1] and return (B, K) in
+[0, 1]; all are 0 for an all-zero map and 1 for an all-one map, and never fall when a value of the map rises.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 EPS = 1e-6
 
@@ -59,6 +61,42 @@ def mean(saliency: Tensor) -> Tensor:
 def maximum(saliency: Tensor) -> Tensor:
     """Maximum."""
     return saliency.flatten(2).amax(dim=2)
+
+
+def low_pass(saliency: Tensor, side: int = 3) -> Tensor:
+    """Maximum of the map after a moving mean of side×side places: one bright place alone weighs little."""
+    planes = saliency if saliency.dim() == 4 else saliency.flatten(1, 2)
+    smooth = F.avg_pool2d(planes, side, stride=1, padding=side // 2, count_include_pad=False)
+    return smooth.reshape(saliency.shape).flatten(2).amax(dim=2)
+
+
+def log_sum_exp(saliency: Tensor) -> Tensor:
+    """`lse` with the sharpness 10 of a fixed r, for comparison with the learnt one."""
+    return lse(saliency, 10.0)
+
+
+POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "lse": log_sum_exp,
+    "nor": noisy_or,
+    "gm": generalised_mean,
+    "mean": mean,
+    "max": maximum,
+    "low_pass": low_pass,
+}
+
+
+class Pooling(nn.Module):
+    """One of POOLINGS as a module. ValueError for a name that is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in POOLINGS:
+            raise ValueError(f"pooling {name!r} is none of lse_lba, {', '.join(POOLINGS)}")
+        self.name = name
+
+    def forward(self, saliency: Tensor) -> Tensor:
+        """(B, K, H, W) → (B, K)."""
+        return POOLINGS[self.name](saliency.float())
 
 
 class LseLba(nn.Module):

@@ -12,6 +12,7 @@ from inference.evaluation.report import Report, evaluate
 from inference.package.card import write_card
 from inference.package.function import load
 from inference.package.manifest import CARD, MANIFEST, WEIGHTS, to_toml
+from inference.preprocess.patient import LENGTH
 
 CATEGORIES: dict[str, dict[str, Any]] = {
     "heatmap": {"modality": ["DX", "CR"], "body_region": "CHEST"},
@@ -46,14 +47,21 @@ def build_package(
 def _manifest(report: Report, out: Path, function_id: str, version: str, command: str) -> dict[str, Any]:
     config = report.config
     heat = config.family == "heatmap"
+    if config.network != "multiresolution":
+        raise ValueError(f"{config.network} is a baseline to compare with; it has no maps and makes no package")
     network: dict[str, Any] = {
         "width": config.width,
         "growth": config.growth,
         "depth": config.depth,
         "r0": config.r0,
     }
+    if config.pooling != "lse_lba":
+        network["pooling"] = config.pooling
+    if config.patient_inputs:
+        network["patient"] = LENGTH
     metrics: dict[str, Any] = {
         "test_images": report.counts["test_images"],
+        "mean_of": list(report.mean_of),
         "mean_auc": round(report.mean.value, 4),
         "mean_auc_low": round(report.mean.low, 4),
         "mean_auc_high": round(report.mean.high, 4),
@@ -61,7 +69,7 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
         "log_loss": round(report.log_loss, 4),
         "baseline_log_loss": round(report.baseline_log_loss, 4),
         "auc": {item.name: round(item.auc.value, 4) for item in report.classes},
-        "dice": {item.name: round(item.dice, 4) for item in report.classes if item.dice is not None},
+        "dice": {item.name: round(item.dice.value, 4) for item in report.classes if item.dice is not None},
     }
     if report.case:
         metrics["case"] = {
@@ -83,6 +91,7 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
         "rows": [8, 16, 32, 64] if heat else [config.input_size[0] // 8],
         "preprocessing": "whole" if heat else "breast",
         "scan_category": CATEGORIES[config.family],
+        "correlations": report.correlations.round(4).tolist(),
         "network": network,
         "thresholds": report.thresholds,
         "region_thresholds": report.region_thresholds,
@@ -91,7 +100,7 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
             "criteria": _criteria(report),
             "count": config.count,
             "seed": config.seed,
-            "split": "70/15/15 by patient",
+            "split": f"{config.shares[0]:.0%}/{config.shares[1]:.0%}/rest by patient",
             "command": command,
         },
         "metrics": metrics,

@@ -22,6 +22,8 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
         "phantoms": "Phantoms drawn by this project's own generator; no person's scan was used.",
         "nih64": "A part of NIH ChestX-ray14 at 64×64 pixels (NIH Clinical Center; Wang et al., CVPR 2017).",
         "folder": "A folder of scans with truth.json files.",
+        "nih": "NIH ChestX-ray14 as distributed (NIH Clinical Center; Wang et al., CVPR 2017).",
+        "table": "A folder of scans with a table of labels.",
     }[config.data]
     supervision = (
         f"Labels of whole images, and the drawn regions with weight {config.roi_weight:g}."
@@ -55,11 +57,11 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
     lines += ["AUC with 95 % bootstrap intervals over patients. A constant prediction has AUC 0.5.", ""]
     lines += ["| class | positives | AUC | DICE with boxes | threshold |", "|---|---|---|---|---|"]
     for item in report.classes:
-        dice = "–" if item.dice is None else f"{item.dice:.3f}"
+        dice = "–" if item.dice is None else str(item.dice)
         threshold = report.thresholds[item.name]
         lines.append(f"| {item.name} | {item.positives} | {item.auc} | {dice} | {threshold:.3f} |")
     lines += [
-        f"| **mean** | | {report.mean} | | |",
+        f"| **mean of {len(report.mean_of)}** | | {report.mean} | | |",
         "",
         f"Log loss {report.log_loss:.4f}; of predicting each class's mean {report.baseline_log_loss:.4f}. "
         "Thresholds are those of the largest Youden index on the validation part.",

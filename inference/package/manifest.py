@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference.package.errors import BadManifest, MissingFile
 
 MANIFEST = "function.toml"
@@ -28,7 +31,8 @@ class Manifest:
     """function.toml, checked.
 
     thresholds         one per class for "present"; for malignancy also "case" (call)
-    region_thresholds  one per class on the map
+    region_thresholds  one per class on the map; `thresholds` may hold one for "any" (at least one class)
+    correlations       (K, K) of the training labels, or None
     network            constructor arguments of the network
     files              name → SHA-256
     """
@@ -49,6 +53,7 @@ class Manifest:
     training: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, str]
+    correlations: NDArray[np.float64] | None = None
 
     @property
     def weights_sha256(self) -> str:
@@ -98,6 +103,7 @@ def _build(raw: dict[str, Any]) -> Manifest:
         training=dict(raw["training"]),
         metrics=dict(raw["metrics"]),
         files={key: str(value) for key, value in raw["files"].items()},
+        correlations=np.array(raw["correlations"], np.float64) if "correlations" in raw else None,
     )
 
 
@@ -112,6 +118,8 @@ def _check(manifest: Manifest, path: Path) -> None:
         problems.append(f"no region threshold for {', '.join(sorted(missing))}")
     if missing := {WEIGHTS, CARD} - set(manifest.files):
         problems.append(f"no hash for {', '.join(sorted(missing))}")
+    if manifest.correlations is not None and manifest.correlations.shape != (len(manifest.classes),) * 2:
+        problems.append(f"correlations of shape {manifest.correlations.shape} for {len(manifest.classes)} classes")
     if not manifest.classes:
         problems.append("no classes")
     if any("/" in name or "\\" in name or name.startswith(".") for name in manifest.files):

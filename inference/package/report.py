@@ -13,9 +13,12 @@ from inference import __version__
 from inference.findings import CaseFindings, Findings, ImageFindings, Lesion, Region
 from inference.package.manifest import Manifest
 from inference.postprocess import ViewScore, case_findings, find_regions
+from inference.postprocess.joint import any_abnormality, joined_by_correlation
 
 if TYPE_CHECKING:
     from inference.package.function import Outputs, Read
+
+JOINING = 0.5  # correlation from which an absent class is said to go with a present one
 
 
 def findings_of(manifest: Manifest, outputs: Outputs, device: str) -> Findings:
@@ -59,6 +62,11 @@ def _image(manifest: Manifest, outputs: Outputs, index: int) -> ImageFindings:
     read, maps = outputs.images[index], outputs.maps[index]
     pooled = {name: float(outputs.pooled[index, k]) for k, name in enumerate(manifest.classes)}
     present = {name: value >= manifest.thresholds[name] for name, value in pooled.items()}
+    some = float(any_abnormality(outputs.pooled[index]))
+    limit = manifest.thresholds.get("any")
+    joined = {}
+    if manifest.correlations is not None:
+        joined = joined_by_correlation(present, manifest.correlations, JOINING)
     malignancy = manifest.output_type == "malignancy"
     warnings = [*read.source.warnings, *read.prepared.warnings]
     laterality = read.source.laterality
@@ -91,7 +99,9 @@ def _image(manifest: Manifest, outputs: Outputs, index: int) -> ImageFindings:
         matrices={row: _matrix(manifest, read, grid, row) for row, grid in maps.items()},
         global_probabilities=pooled,
         present=present,
-        any_abnormality=any(present.values()),
+        any_abnormality=any(present.values()) or (limit is not None and some >= limit),
+        any_probability=some,
+        joined={name: other for name, (other, _) in joined.items()},
         regions=tuple(regions),
         warnings=tuple(warnings),
     )

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from inference.preprocess import Prepared
+from inference.preprocess.views import prepare_breast, prepare_whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHEST_CLASSES = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -44,27 +50,50 @@ class TrainConfig:
     """One run. Learning rate and weight decay are those of seed 001 (Adam 1e-3, 1e-5)."""
 
     family: str  # "heatmap" or "malignancy"
-    data: str  # "phantoms", "nih64" or "folder"
+    data: str  # a word of inference.datasets.SOURCES
     out: str
     root: str = ""
     count: int = 1500  # phantom images (chest) or cases (breast)
     seed: int = 1
+    shares: tuple[float, float] = (0.7, 0.15)  # of the patients, for training and validation; the rest is the test
     input_size: tuple[int, int] = (256, 256)
+    network: str = "multiresolution"  # or "resnet18", the baseline
     width: int = 16
     growth: int = 12
     depth: int = 2
     r0: float = 5.0
+    pooling: str = "lse_lba"  # or another name of inference.networks.pooling.POOLINGS
+    patient_inputs: bool = False  # age, sex and view as extra input
     classes: tuple[str, ...] = CHEST_CLASSES
-    epochs: int = 12  # length of the learning rate's schedule
+    epochs: int = 12  # length of the learning rate's plan
     stop: int = 0  # end after this many epochs of it; 0: all
     patience: int = 4
     batch: int = 16
+    plan: str = "one-cycle"  # or "constant", or "plateau" (a tenth after half the patience without gain)
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     roi_weight: float = 1.0  # 0: labels of whole images only
     threads: int = 2
+    workers: int = 0  # processes that read images beside the training
+    memory_mb: int = 4096  # prepared images up to this stay in memory, more go to a file below `cache`
+    cache: str = ""
+    devices: str = "auto"  # "auto", "cpu", or a number of GPUs; several are used with torchrun or by themselves
+    precision: str = "32-true"  # "16-mixed" or "bf16-mixed" on GPUs
+    deterministic: bool = False
+    tensorboard: bool = False
     minutes: float = 10.0  # stop after the epoch in which this is passed
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's finest map."""
+        if self.family == "heatmap":
+            return 64, 64
+        return self.input_size[0] // 8, self.input_size[1] // 8
+
+    def prepare(self, pixels: NDArray[Any]) -> Prepared:
+        """The family's preparation of display values (rows, columns) in [0, 1]."""
+        return (prepare_whole if self.family == "heatmap" else prepare_breast)(pixels, self.input_size)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -79,5 +108,6 @@ class TrainConfig:
         """Read config.json."""
         raw = json.loads(path.read_text())
         raw["augmentation"] = Augmentation(**{**raw["augmentation"], "zoom": tuple(raw["augmentation"]["zoom"])})
-        raw["input_size"], raw["classes"] = tuple(raw["input_size"]), tuple(raw["classes"])
+        for name in ("input_size", "classes", "shares"):
+            raw[name] = tuple(raw[name])
         return cls(**raw)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from inference.evaluation.dice import best_map_threshold, box_of, continuous_dice
+from inference.evaluation.localisation import best_map_threshold, box_of, continuous_dice
 from inference.evaluation.roc import auc, auc_interval, curve, mean_auc
 from inference.postprocess import at_sensitivity, at_specificity, find_regions, saliency, youden
 
@@ -113,4 +113,4 @@ def test_box_and_best_threshold() -> None:
     region[1, 3] = region[3, 1] = 1
     assert box_of(region).sum() == 9
     maps = (region * 0.62 * 255 + (1 - region) * 0.42 * 255).astype(np.uint8)
-    assert 0.42 < best_map_threshold(maps[None], region[None]) <= 0.62
+    assert 0.42 < best_map_threshold(maps[None], lambda index: region) <= 0.62

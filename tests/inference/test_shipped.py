@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.cli import main
-from inference.evaluation.dice import continuous_dice
+from inference.evaluation.localisation import continuous_dice
 from inference.evaluation.outside import mammogram_cases, run_mammograms
 from inference.evaluation.roc import auc
 from inference.package import FunctionPackage, load

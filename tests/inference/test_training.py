@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import torch
 from safetensors.torch import load_file
 
 from inference.cli import main, ship_config
+from inference.datasets import LeakageError, ScanSet, SetError, Split, load, read_split, split_patients
 from inference.networks.heatmap import HeatmapOutput
 from inference.package import load as load_package
 from inference.package.build import build_package
 from inference.phantoms import CHEST_CLASSES
-from inference.training import data
 from inference.training.augment import augment
 from inference.training.config import AUGMENTATIONS, TrainConfig
-from inference.training.loop import loss_of, train
+from inference.training.loss import loss_of
+from inference.training.run import resume, train
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,45 @@ def run(tiny: TrainConfig) -> Path:
     return train(tiny, lambda text: None)
 
 
+def pictures(scans: ScanSet) -> np.ndarray:
+    return np.stack([scans.image(index) for index in range(len(scans))])
+
+
+def places(scans: ScanSet) -> np.ndarray:
+    known = [scans.region(index) for index in range(len(scans))]
+    return np.stack([region for region in known if region is not None])
+
+
 def test_no_patient_is_in_two_parts() -> None:
     patients = np.repeat([f"p{i}" for i in range(40)], 4)
-    parts = data.split(patients, seed=3)
-    names = [set(patients[index]) for index in parts.values()]
-    assert sum(len(n) for n in names) == 40 == len(set.union(*names))
-    assert sorted(np.concatenate(list(parts.values()))) == list(range(160))
+    parts = split_patients(patients, seed=3)
+    names = [parts.train, parts.validation, parts.test]
+    assert sum(len(n) for n in names) == 40 == len(frozenset().union(*names))
     assert [len(n) for n in names] == [28, 6, 6]
+    sealed = split_patients(patients, seed=3, sealed=frozenset({"p1", "p2", "elsewhere"}))
+    assert sealed.test == {"p1", "p2"} and len(sealed.train | sealed.validation) == 38
+
+
+def test_a_split_that_leaks_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(LeakageError, match="1 patients are in train and in test: p2"):
+        Split(frozenset({"p1", "p2"}), frozenset({"p3"}), frozenset({"p2"}))
+    raw = json.loads((run / "split.json").read_text())
+    raw["test"].append(raw["train"][0])
+    (tmp_path / "split.json").write_text(json.dumps(raw))
+    with pytest.raises(LeakageError):
+        read_split(tmp_path / "split.json")
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(run: Path, tiny: TrainConfig, tmp_path: Path) -> None:
+    broken = train(replace(tiny, out=str(tmp_path / "broken"), stop=1), lambda text: None)
+    said: list[str] = []
+    resume(broken, said.append, stop=2)
+    assert [line.split(":")[0] for line in said if line.startswith("epoch")] == ["epoch 1"]
+    first, second = (torch.load(f / "last.ckpt", weights_only=True)["state_dict"] for f in (run, broken))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(list(csv.DictReader((broken / "history.csv").open()))) == 2
+    with pytest.raises(ValueError, match=r"no last\.ckpt"):
+        resume(tmp_path / "nowhere")
 
 
 def test_same_seed_same_weights(run: Path, tiny: TrainConfig, tmp_path: Path) -> None:
@@ -57,7 +91,7 @@ def test_run_keeps_its_configuration_and_history(run: Path, tiny: TrainConfig) -
 
 def test_package_of_a_run_loads_and_predicts(run: Path, tmp_path: Path, chest_file: Path) -> None:
     package = load_package(build_package(run, tmp_path / "tiny-function", command="made by a test"))
-    assert package.manifest.id == "tiny-function" and set(package.manifest.thresholds) == set(CHEST_CLASSES)
+    assert package.manifest.id == "tiny-function" and set(package.manifest.thresholds) == {*CHEST_CLASSES, "any"}
     found = package.run([chest_file])
     assert found.images[0].matrices[64].shape == (14, 64, 64)
     card = (tmp_path / "tiny-function" / "card.md").read_text()
@@ -65,36 +99,36 @@ def test_package_of_a_run_loads_and_predicts(run: Path, tmp_path: Path, chest_fi
 
 
 def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:
-    whole = data.load(tiny)
-    part = data.load(tiny, {str(whole.patients[5]), str(whole.patients[9])})
-    assert np.array_equal(part.images, whole.images[[5, 9]])
-    assert np.array_equal(part.regions, whole.regions[[5, 9]])
-
-
-def test_regions_lie_on_the_labels(tiny: TrainConfig) -> None:
-    known = data.load(tiny)
-    assert known.regions.shape == (24, 14, 64, 64)
-    assert np.array_equal(known.regions.any(axis=(2, 3)), known.labels.astype(bool))
+    whole = load(tiny)
+    part = load(tiny, {str(whole.patients[5]), str(whole.patients[9])})
+    assert np.array_equal(pictures(part), pictures(whole)[[5, 9]])
+    assert np.array_equal(places(part), places(whole)[[5, 9]])
+    taken = whole.take(np.array([9, 5]))
+    assert np.array_equal(pictures(taken), pictures(whole)[[9, 5]])
+    # regions lie on the labels
+    assert places(whole).shape == (24, 14, 64, 64)
+    assert np.array_equal(places(whole).any(axis=(2, 3)), whole.labels.astype(bool))
 
 
 def test_folder_of_phantoms_is_a_training_set(tmp_path: Path) -> None:
     assert main(["phantoms", "breast", "--count", "2", "--seed", "5", "--rows", "512", "--out", str(tmp_path)]) == 0
     config = replace(ship_config("malignancy", 1, ""), data="folder", root=str(tmp_path))
-    known = data.load(config)
-    assert known.images.shape == (8, 512, 384) and len(set(known.patients)) == 2
-    assert np.array_equal(known.regions.any(axis=(1, 2, 3)), known.labels[:, 0].astype(bool))
+    known = load(config)
+    images, regions = pictures(known), places(known)
+    assert images.shape == (8, 512, 384) and len(set(known.patients)) == 2
+    assert np.array_equal(regions.any(axis=(1, 2, 3)), known.labels[:, 0].astype(bool))
     # The bright lesion lies under its region: prepared images and regions agree.
     for row in np.flatnonzero(known.labels[:, 0]):
-        mask = np.kron(known.regions[row, 0], np.ones((8, 8), dtype=np.uint8)).astype(bool)
-        image = known.images[row]
+        mask = np.kron(regions[row, 0], np.ones((8, 8), dtype=np.uint8)).astype(bool)
+        image = images[row]
         assert image[mask].mean() > image[image > 0].mean()
 
 
 def test_unknown_sets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no training set"):
-        data.load(TrainConfig("malignancy", "nih64", ""))
-    with pytest.raises(ValueError, match=r"no truth\.json"):
-        data.load(TrainConfig("heatmap", "folder", "", root=str(tmp_path)))
+    with pytest.raises(SetError, match="no training set"):
+        load(TrainConfig("malignancy", "nih64", ""))
+    with pytest.raises(SetError, match=r"no truth\.json"):
+        load(TrainConfig("heatmap", "folder", "", root=str(tmp_path)))
 
 
 def test_regions_move_with_the_image() -> None:

@@ -1,0 +1,37 @@
+"""Which reader reads what, by the word that `--data` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from inference.datasets import nih, phantom, table
+from inference.datasets.base import ScanSet, SetError
+from inference.datasets.splits import Split, split_patients
+from inference.training.config import TrainConfig
+
+Source = Callable[[TrainConfig, Collection[str] | None], ScanSet]
+SOURCES: dict[str, tuple[Source, tuple[str, ...]]] = {
+    "phantoms": (phantom.drawn, ("heatmap", "malignancy")),
+    "folder": (phantom.folder, ("heatmap", "malignancy")),
+    "nih": (nih.nih, ("heatmap",)),
+    "nih64": (nih.nih64, ("heatmap",)),
+    "table": (table.table, ("heatmap", "malignancy")),
+}
+
+
+def load(config: TrainConfig, only: Collection[str] | None = None) -> ScanSet:
+    """The set that a configuration names, or the scans in it of the patients in `only`.
+
+    SetError for an unknown combination or a set that cannot be used.
+    """
+    source, families = SOURCES.get(config.data, (None, ()))
+    if source is None or config.family not in families:
+        raise SetError(f"no training set {config.data!r} for {config.family!r}")
+    return source(config, only)
+
+
+def split(config: TrainConfig, whole: ScanSet) -> Split:
+    """The official test patients where the distribution names them, else a random part."""
+    sealed = nih.official_test(Path(config.root), whole) if config.data == "nih" else None
+    return split_patients(whole.patients, config.seed, config.shares, sealed)

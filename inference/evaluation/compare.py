@@ -1,0 +1,61 @@
+"""Runs side by side: mean AUC, and per class AUC, DICE and how sharp the maps are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference.evaluation.report import Report, evaluate
+
+
+def compare(runs: list[Path]) -> str:
+    """Markdown tables with one column a run. ValueError for fewer than two, or for runs of unequal classes or
+    test patients, which cannot be compared."""
+    if len(runs) < 2:
+        raise ValueError("two runs at least are compared")
+    reports = {run.name: evaluate(run) for run in runs}
+    first = next(iter(reports.values()))
+    for name, report in reports.items():
+        if report.config.classes != first.config.classes:
+            raise ValueError(f"{name} has other classes")
+        if set(report.test.patients.tolist()) != set(first.test.patients.tolist()):
+            raise ValueError(f"{name} was tested on other patients")
+    return "\n".join(
+        [
+            f"{first.counts['test_images']} test images, the same for all; 95 % intervals by bootstrap.",
+            "",
+            *_settings(reports),
+            "",
+            *_table(reports, "AUC", lambda item: str(item.auc)),
+            "",
+            *_table(reports, "DICE", lambda item: str(item.dice or "–")),
+            "",
+            *_table(reports, "bright part of the map", lambda item: str(item.spread or "–")),
+            "",
+        ]
+    )
+
+
+def _settings(reports: dict[str, Report]) -> list[str]:
+    def row(title: str, values: list[str]) -> str:
+        return f"| {title} | " + " | ".join(values) + " |"
+
+    all_ = list(reports.values())
+    return [
+        row("", list(reports)),
+        "|---" * (len(reports) + 1) + "|",
+        row("network", [r.config.network for r in all_]),
+        row("r0", [f"{r.config.r0:g}" for r in all_]),
+        row("epochs", [str(len(r.history)) for r in all_]),
+        row("mean AUC", [str(r.mean) for r in all_]),
+        row("any abnormality", [str(r.any_auc) for r in all_]),
+        row("log loss", [f"{r.log_loss:.4f}" for r in all_]),
+        row("log loss of the mean", [f"{r.baseline_log_loss:.4f}" for r in all_]),
+    ]
+
+
+def _table(reports: dict[str, Report], title: str, cell: object) -> list[str]:
+    assert callable(cell)
+    lines = [f"| {title} | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
+    for k, item in enumerate(next(iter(reports.values())).classes):
+        lines.append(f"| {item.name} | " + " | ".join(cell(r.classes[k]) for r in reports.values()) + " |")
+    return lines
