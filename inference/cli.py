@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--precision", choices=("32-true", "16-mixed", "bf16-mixed"))
     train.add_argument("--devices", help="auto, cpu, or a number of GPUs (one process each)")
     train.add_argument("--cache", help="folder for prepared images that do not fit --memory-mb")
+    train.add_argument("--shares", type=float, nargs=2, help="parts of the patients for training and validation")
     train.add_argument("--augment", choices=sorted(AUGMENTATIONS))
     train.add_argument("--size", type=int, help="heat maps: side of the input, 64 times a power of two")
     for name, kind in NUMBERS.items():
@@ -142,6 +143,8 @@ def _train(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in (*NUMBERS, *SWITCHES, *WORDS)}
     config = replace(ship_config(args.family, 1, args.out), data=args.data, stop=0, minutes=10.0)
     config = prepared(config, **given)
+    if args.shares:
+        config = replace(config, shares=(args.shares[0], args.shares[1]))
     if args.augment:
         config = replace(config, augmentation=AUGMENTATIONS[args.augment])
     if args.size:

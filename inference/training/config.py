@@ -95,6 +95,11 @@ class TrainConfig:
         """The family's preparation of display values (rows, columns) in [0, 1]."""
         return (prepare_whole if self.family == "heatmap" else prepare_breast)(pixels, self.input_size)
 
+    def __post_init__(self) -> None:
+        """ValueError for shares that leave no test."""
+        if not (min(self.shares) > 0 and sum(self.shares) < 1):
+            raise ValueError(f"shares {self.shares} must be over 0 and leave something for the test")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)

@@ -166,7 +166,7 @@ def test_a_table_of_pictures(table_folder: Path) -> None:
 
 
 @pytest.mark.reference
-def test_the_real_box_list_has_the_boxes_that_it_is_known_for(reference: Path) -> None:
-    boxes = read_boxes(reference / "chest" / "BBox_List_2017.csv.gz")
+def test_the_real_box_list_has_the_boxes_that_it_is_known_for(reference_data: Path) -> None:
+    boxes = read_boxes(reference_data / "chest" / "BBox_List_2017.csv.gz")
     assert sum(len(found) for found in boxes.values()) == 984 and len(boxes) == 880
     assert {name for found in boxes.values() for name, _ in found} <= set(CHEST_CLASSES)
