@@ -263,6 +263,10 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # --- inference -----------------------------------------------------------------------------------
 PACKAGES_ROOT = env.folder("CONCORD_PACKAGES", BASE_DIR / "inference" / "shipped")
 INFERENCE_DEVICE = env.one_of("CONCORD_DEVICE", ("auto", "cpu", "cuda"), "auto")
+INFERENCE_MEMORY_MB = env.number("CONCORD_INFERENCE_MEMORY_MB", 4096, 64, 1_000_000)  # weights in memory
+INFERENCE_READERS = env.number("CONCORD_INFERENCE_READERS", 2, 1, 256)  # threads that read images
+INFERENCE_BATCH = env.number("CONCORD_INFERENCE_BATCH", 16, 1, 4096)  # most images of one forward pass
+INFERENCE_LIMIT_SECONDS = env.number("CONCORD_INFERENCE_LIMIT_SECONDS", 900, 1, 86_400)  # of one run
 
 # which task follows which event: the only table that knows all steps
 PIPELINE = "portal.pipeline.FOLLOWS"

@@ -72,7 +72,7 @@ def processes(home: Home) -> list[Process]:
         Process("dicom", "identities", [PYTHON, "manage.py", "dicom_listener"]),
         Process("identities", "identities", worker("identities", "identities", "--concurrency", "2")),
         Process("default", "app", worker("default", "default,export", "--concurrency", "2")),
-        Process("gpu", "app", worker("gpu", "gpu", "--pool", "solo", "--concurrency", "1")),
+        Process("gpu", "app", worker("gpu", "gpu", "--pool", "threads", "--concurrency", "8")),
         Process("beat", "app", beat),
     ]
 

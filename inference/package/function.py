@@ -79,15 +79,27 @@ class Outputs:
             timings,
         )
 
+    def one(self, index: int, of: int) -> Outputs:
+        """The index-th image alone, with its share of the times of a batch of `of` images."""
+        timings = {key: value / of for key, value in self.timings_ms.items()}
+        pick = slice(index, index + 1)
+        return Outputs(self.images[pick], self.maps[pick], self.pooled[pick], (), timings)
+
 
 class FunctionPackage:
-    """An inference function in memory. Not for use by several threads at once."""
+    """An inference function in memory. `prepare` and `findings` may run in several threads, `predict` in one.
+
+    nbytes   size of the weights
+    largest  batch that fitted after the device's memory ran out, None as long as it never did
+    """
 
     def __init__(self, manifest: Manifest, network: nn.Module, device: torch.device) -> None:
         self.manifest = manifest
         self.device = device
         self.limits = Limits()
         self.network = network.eval().to(device)
+        self.nbytes = sum(tensor.nbytes for tensor in network.state_dict().values())
+        self.largest: int | None = None
         if device.type == "cpu":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -144,6 +156,7 @@ class FunctionPackage:
                 raise
             torch.cuda.empty_cache()
             half = len(pixels) // 2
+            self.largest = max(half, 1)
             first, second = self._forward(pixels[:half]), self._forward(pixels[half:])
             maps = {row: np.concatenate([first[0][row], second[0][row]]) for row in first[0]}
             return maps, np.concatenate([first[1], second[1]])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils import timezone
 
 from portal.archive.models import Study
-from portal.core import outbox
+from portal.core import live, outbox
 from portal.core.errors import Refused
 from portal.functions.models import FunctionVersion
 from portal.functions.queries import choose
@@ -37,6 +38,19 @@ def queue_run(study: Study, version: FunctionVersion) -> Run | None:
                 old.advance(Run.State.CANCELLED)
             outbox.emit("infer.run_queued", run.pk)
     return run if new else None
+
+
+def cancel(run: Run) -> Run:
+    """Take a waiting or running run back; a worker that has it gives it up within a second.
+
+    Raises Refused for one that has ended.
+    """
+    with transaction.atomic():
+        if not run.advance(Run.State.CANCELLED, finished_at=timezone.now(), stage="cancelled"):
+            raise Refused("wrong_state", "The run has ended already.")
+        data = {"run": str(run.pk), "study_uid": run.study.study_uid, "state": run.state}
+        live.announce([live.org_group(run.organisation_id)], "run.finished", data)
+    return run
 
 
 def retry(run: Run) -> Run:

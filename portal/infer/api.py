@@ -53,6 +53,16 @@ class RunRetry(APIView):
         return Response(queries.run_summary(run), status=status.HTTP_202_ACCEPTED)
 
 
+class RunCancel(APIView):
+    """Take a run back."""
+
+    @extend_schema(request=None, responses=OpenApiTypes.OBJECT, operation_id="run_cancel")
+    def post(self, request: Request, run_id: str) -> Response:
+        """409 when it has ended already."""
+        run = actions.cancel(queries.access_run(request.user, run_id, "run"))
+        return Response(queries.run_summary(run))
+
+
 class RunMatrix(APIView):
     """A probability matrix: uint8 (K, N, N), probability × 255, C order; shape in X-Shape."""
 

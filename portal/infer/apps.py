@@ -10,9 +10,11 @@ def check_worker(options: Any = None, **_: Any) -> None:
     queues = given.get("queues") or ""
     names = queues.split(",") if isinstance(queues, str) else list(queues)
     if "gpu" in names:
-        from portal.infer.packages import check_gpu_worker  # brings PyTorch
+        from portal.infer.serving import check_gpu_worker  # brings PyTorch
 
-        check_gpu_worker(names, given.get("concurrency"))
+        pool = given.get("pool")  # its class by now, of the module celery.concurrency.<kind>
+        kind = str(pool if isinstance(pool, str) else getattr(pool, "__module__", "prefork")).rsplit(".")[-1]
+        check_gpu_worker(names, kind, given.get("concurrency"))
 
 
 class InferConfig(AppConfig):

@@ -10,26 +10,28 @@ from contextlib import ExitStack
 from typing import Any
 
 import structlog
-from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from inference.package.errors import BadManifest, MissingFile, PackageError, WrongHash
 from inference.preprocess import ViewHint
 from inference.preprocess.errors import ImageError
+from inference.serving import Cancelled, TooSlow
 from portal.archive.files import local_copy
 from portal.archive.models import Instance, Study
 from portal.core import live, outbox, storage
 from portal.core.errors import Refused
 from portal.infer.models import Run
-from portal.infer.packages import package_for
 from portal.infer.results import store_findings
+from portal.infer.serving import engine, package_for
 
 log = structlog.get_logger(__name__)
 
 MAX_IMAGES = 64
 MAX_ATTEMPTS = 4
 PROGRESS_SECONDS = 0.25
+LOOK_SECONDS = 1.0
 ERROR_WORDS = 500
 
 # What closes a run at once, because trying again would end the same way.
@@ -41,7 +43,7 @@ CODES: tuple[tuple[type[BaseException], str], ...] = (
     (ImageError, "unreadable_image"),
     (FileNotFoundError, "missing_image"),
     (MemoryError, "out_of_memory"),
-    (SoftTimeLimitExceeded, "too_slow"),
+    (TooSlow, "too_slow"),
 )
 
 
@@ -70,6 +72,12 @@ def execute_run(run_pk: uuid.UUID | str) -> Run:
         _run(run)
     except Refused:
         raise
+    except Cancelled:
+        run.refresh_from_db()
+        if run.state == Run.State.RUNNING:  # the process ends: another one takes it
+            run.advance(Run.State.QUEUED)
+            raise
+        return run
     except Exception as error:
         code = next((code for kind, code in CODES if isinstance(error, kind)), "")
         if not code and run.attempts < MAX_ATTEMPTS:
@@ -87,7 +95,15 @@ def _run(run: Run) -> None:
     hints = [ViewHint(i.laterality or None, i.view or None) for i in instances]
     with ExitStack() as stack:
         paths = [stack.enter_context(local_copy(storage.archive(), i.name)) for i in instances]
-        findings = package.run(paths, progress=report, hints=hints)
+        findings = engine().run(
+            package,
+            paths,
+            hints,
+            progress=report,
+            cancelled=report.taken,
+            priority=run.study.priority,
+            limit_s=settings.INFERENCE_LIMIT_SECONDS,
+        )
     with transaction.atomic():
         provenance = store_findings(run, instances, findings)
         _finish(run, Run.State.DONE, provenance=provenance, timings_ms=findings.timings_ms, progress=1.0, stage="done")
@@ -111,7 +127,15 @@ class _Progress:
     """Tells the browsers how far a run is, a few times a second at most."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.last = run, 0.0
+        self.run, self.last, self.looked = run, 0.0, time.monotonic()
+
+    def taken(self) -> bool:
+        """Whether the run was cancelled or given to another worker; asks the database once a second."""
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return False
+        self.looked = now
+        return not Run.objects.filter(pk=self.run.pk, state=Run.State.RUNNING).exists()
 
     def __call__(self, part: float, stage: str) -> None:
         now = time.monotonic()

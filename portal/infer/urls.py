@@ -10,5 +10,6 @@ urlpatterns = [
     path("api/v1/studies/<str:study_uid>/runs/", api.StudyRuns.as_view()),
     path("api/v1/runs/<uuid:run_id>/", api.RunDetail.as_view()),
     path("api/v1/runs/<uuid:run_id>/retry/", api.RunRetry.as_view()),
+    path("api/v1/runs/<uuid:run_id>/cancel/", api.RunCancel.as_view()),
     path("api/v1/runs/<uuid:run_id>/matrix/<str:sop_uid>/", api.RunMatrix.as_view()),
 ]

@@ -34,6 +34,8 @@ def study_output(request: HttpRequest, study_uid: str) -> HttpResponse:
         try:
             if retry := request.POST.get("retry"):
                 actions.retry(queries.access_run(request.user, retry, "run"))
+            elif cancel := request.POST.get("cancel"):
+                actions.cancel(queries.access_run(request.user, cancel, "run"))
             else:
                 actions.plan_runs(study.pk)
         except Refused:

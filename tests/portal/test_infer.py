@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -20,7 +22,7 @@ from portal.archive.models import Instance, Study
 from portal.core import blinding, storage
 from portal.core.models import OutboxEvent
 from portal.functions.models import FunctionVersion
-from portal.infer import actions, execute, packages, queries, tasks
+from portal.infer import actions, execute, queries, serving, tasks
 from portal.infer.models import CaseResult, ImageResult, Matrix, Run
 from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
@@ -166,7 +168,7 @@ def test_a_slow_worker_that_lost_its_run_stores_nothing(mammography: Study) -> N
 )
 def test_what_cannot_be_run_fails_by_name(chest: Study, spoil: str, code: str, says: str, tmp_path: Path) -> None:
     run = planned(chest)
-    packages._loaded.clear()
+    serving.packages.cache_clear()
     path = Path(storage.archive().path(Instance.objects.get().name))
     if spoil == "missing":
         path.unlink()
@@ -193,6 +195,40 @@ def test_a_failed_run_can_be_tried_again_by_those_who_may(chest: Study, lakeside
     assert client.post(address).status_code == 202
     assert client.post(address).json()["error"]["code"] == "wrong_state"
     assert execute.execute_run(run.pk).state == Run.State.DONE
+
+
+def test_a_run_is_cancelled_while_it_waits_and_while_it_runs(
+    chest: Study, lakeside: Organisation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = planned(chest)
+    address = f"/api/v1/runs/{run.pk}/cancel/"
+    client.force_login(make.user("alice", lakeside, "reader"))
+    assert client.post(address).status_code == 404
+    client.force_login(make.user("erin", lakeside, "engineer"))
+    assert client.post(address).json()["state"] == "cancelled"
+    assert client.post(address).json()["error"]["code"] == "wrong_state"
+    assert execute.execute_run(run.pk).state == Run.State.CANCELLED and not CaseResult.objects.exists()
+
+    Study.objects.filter(pk=chest.pk).update(revision=chest.revision + 1)
+    chest.refresh_from_db()
+    run = planned(chest)
+    package = serving.package_for(run.version)
+    real = package.predict
+
+    def slow(batch: Any) -> Any:
+        time.sleep(1.5)
+        return real(batch)
+
+    monkeypatch.setattr(package, "predict", slow)
+    monkeypatch.setattr(execute, "LOOK_SECONDS", 0.0)
+    looks = execute._Progress.taken
+
+    def taken(report: Any) -> bool:
+        assert client.post(f"/api/v1/runs/{run.pk}/cancel/").status_code in {200, 409}
+        return looks(report)
+
+    monkeypatch.setattr(execute._Progress, "taken", taken)
+    assert execute.execute_run(run.pk).state == Run.State.CANCELLED and not CaseResult.objects.exists()
 
 
 def test_who_sees_output(chest: Study, lakeside: Organisation, client: Client) -> None:
@@ -244,7 +280,7 @@ def test_the_scan_page_shows_call_bars_and_provenance(mammography: Study, chest:
 @pytest.mark.parametrize(
     ("options", "says"),
     [(["-Q", "gpu", "--concurrency", "2"], "one process a device"),
-     (["-Q", "gpu,default", "--concurrency", "1", "--pool", "solo"], "no other queue")],
+     (["-Q", "gpu,default", "--concurrency", "2", "--pool", "threads"], "no other queue")],
 )  # fmt: skip
 def test_a_gpu_worker_set_up_wrongly_does_not_start(options: list[str], says: str) -> None:
     command = [sys.executable, "-m", "celery", "-A", "portal.celery", "worker", *options]

@@ -1,0 +1,297 @@
+"""Dynamic batching: images of all waiting requests share forward passes, while others are being read.
+
+    run() ─→ reading (threads, highest priority first) ─→ ready ─→ forward pass (one thread) ─→ findings (one thread)
+
+A batch starts when it is full, when its oldest image has waited `wait_s`, or when nothing more is being read.
+Readers stop ahead of the forward pass by `ahead` batches, so memory is bounded whatever is asked.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from inference.findings import Findings
+from inference.package.function import Batch, FunctionPackage, Outputs, Read
+from inference.preprocess import ImageError, ViewHint
+from inference.serving import metrics
+
+Progress = Callable[[float, str], None]
+POLL = 0.25  # seconds between two looks of a waiting caller at its progress and at a cancellation
+
+
+class Ended(Exception):
+    """Why a request has no findings although its images are good."""
+
+
+class TooSlow(Ended):
+    """The request's time was over."""
+
+
+class Cancelled(Ended):
+    """The caller no longer wants it."""
+
+
+@dataclass
+class Request:
+    """One scan on its way; `outputs` in the order of `paths`."""
+
+    package: FunctionPackage
+    paths: Sequence[Path | str]
+    hints: Sequence[ViewHint | None]
+    priority: int
+    started: float
+    over: float
+    outputs: list[Outputs | ImageError | None]
+    open: int
+    findings: Findings | None = None
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, error: BaseException) -> None:
+        """End it; images of it that still wait are passed over."""
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+
+@dataclass(order=True)
+class Ready:
+    """One prepared image; the highest priority first, then the oldest."""
+
+    rank: tuple[int, int]
+    request: Request = field(compare=False)
+    index: int = field(compare=False)
+    batch: Batch = field(compare=False)
+    since: float = field(compare=False)
+
+
+class Engine:
+    """One per process and device. Use as a context manager, or close()."""
+
+    def __init__(self, readers: int = 2, batch: int = 16, wait_s: float = 0.005, ahead: int = 4) -> None:
+        """ValueError for numbers below 1."""
+        if min(readers, batch, ahead) < 1:
+            raise ValueError("readers, batch and ahead are 1 or more")
+        self.batch, self.wait_s = batch, wait_s
+        self._numbers = itertools.count()
+        self._asked: list[tuple[tuple[int, int], Request, int]] = []
+        self._ready: dict[int, list[Ready]] = {}  # by identity of the package
+        self._reading = 0
+        self._room = batch * ahead
+        self._closed = False
+        self._change = threading.Condition()
+        self._threads = [threading.Thread(target=self._read, name=f"read-{i}", daemon=True) for i in range(readers)]
+        self._threads.append(threading.Thread(target=self._forward, name="forward", daemon=True))
+        self._finishing = ThreadPoolExecutor(1, "findings")
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; requests under way end as Cancelled."""
+        with self._change:
+            self._closed = True
+            waiting = [request for _, request, _ in self._asked]
+            waiting += [item.request for group in self._ready.values() for item in group]
+            self._change.notify_all()
+        for request in waiting:
+            request.fail(Cancelled("the process ends"))
+        for thread in self._threads:
+            thread.join()
+        self._finishing.shutdown()
+
+    def submit(
+        self,
+        package: FunctionPackage,
+        paths: Sequence[Path | str],
+        hints: Sequence[ViewHint | None] | None = None,
+        priority: int = 0,
+        limit_s: float = 600.0,
+    ) -> Request:
+        """Ask for the findings of one scan without waiting for them.
+
+        priority  higher goes first; limit_s  seconds until TooSlow
+        ValueError for no path or hints that are not one a path; Cancelled when the engine is closed.
+        """
+        if not paths:
+            raise ValueError("no image was given")
+        if hints is not None and len(hints) != len(paths):
+            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
+        now = time.monotonic()
+        count = len(paths)
+        request = Request(package, paths, hints or [None] * count, priority, now, now + limit_s, [None] * count, count)
+        with self._change:
+            if self._closed:
+                raise Cancelled("the process ends")
+            for index in range(count):
+                heapq.heappush(self._asked, ((-priority, next(self._numbers)), request, index))
+            self._change.notify_all()
+        metrics.WAITING.inc(count)
+        return request
+
+    def run(
+        self,
+        package: FunctionPackage,
+        paths: Sequence[Path | str],
+        hints: Sequence[ViewHint | None] | None = None,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        priority: int = 0,
+        limit_s: float = 600.0,
+    ) -> Findings:
+        """The findings of one scan. `progress` and `cancelled` are called in the caller's thread.
+
+        ImageError when no image can be used, TooSlow, Cancelled, or what the network raised.
+        """
+        request = self.submit(package, paths, hints, priority, limit_s)
+        while not request.done.wait(POLL):
+            if cancelled is not None and cancelled():
+                request.fail(Cancelled("it was cancelled"))
+            elif time.monotonic() > request.over:
+                request.fail(TooSlow(f"not finished within {limit_s:g} seconds"))
+            elif progress is not None:
+                count = len(paths)
+                progress(0.95 * (count - request.open) / count, f"analysed {count - request.open} of {count}")
+        metrics.TOTAL.observe(time.monotonic() - request.started)
+        metrics.REQUESTS.labels("failed" if request.error else "done").inc()
+        if request.error is not None:
+            raise request.error
+        assert request.findings is not None
+        return request.findings
+
+    # --- reading -------------------------------------------------------------------------------
+    def _read(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._closed or (self._asked and self._room > 0))
+                if self._closed:
+                    return
+                rank, request, index = heapq.heappop(self._asked)
+                self._room -= 1
+                self._reading += 1
+            item: Ready | None = None
+            try:
+                if not request.done.is_set():
+                    item = self._prepare(rank, request, index)
+            except ImageError as error:
+                self._put(request, index, error)
+            except Exception as error:  # a fault of the reader must end this scan, not the thread
+                request.fail(error)
+            with self._change:
+                self._reading -= 1
+                if item is None:
+                    self._room += 1
+                    metrics.WAITING.dec()
+                else:
+                    heapq.heappush(self._ready.setdefault(id(request.package), []), item)
+                self._change.notify_all()
+
+    def _prepare(self, rank: tuple[int, int], request: Request, index: int) -> Ready:
+        started = time.perf_counter()
+        batch = request.package.prepare([request.paths[index]], [request.hints[index]])
+        metrics.READ.observe(time.perf_counter() - started)
+        return Ready(rank, request, index, batch, time.monotonic())
+
+    # --- forward pass --------------------------------------------------------------------------
+    def _forward(self) -> None:
+        while True:
+            with self._change:
+                chosen = self._choose()
+                while not chosen and not self._closed:
+                    self._change.wait(self.wait_s if any(self._ready.values()) else None)
+                    chosen = self._choose()
+                if self._closed:
+                    return
+            live = [item for item in chosen if not item.request.done.is_set()]
+            if live:
+                self._analyse(live)
+            with self._change:
+                self._room += len(chosen)
+                self._change.notify_all()
+            metrics.WAITING.dec(len(chosen))
+
+    def _choose(self) -> list[Ready]:
+        """The next batch, or nothing while it is worth waiting for more images."""
+        groups = [group for group in self._ready.values() if group]
+        if not groups:
+            return []
+        group = min(groups, key=lambda items: items[0])
+        package = group[0].request.package
+        size = min(self.batch, package.largest or self.batch)
+        more = bool(self._reading or (self._asked and self._room > 0))
+        waited = time.monotonic() - min(item.since for item in group)
+        if len(group) < size and more and waited < self.wait_s:
+            return []
+        chosen = [heapq.heappop(group) for _ in range(min(size, len(group)))]
+        if not group:
+            del self._ready[id(package)]
+        return chosen
+
+    def _analyse(self, items: list[Ready]) -> None:
+        package = items[0].request.package
+        started = time.perf_counter()
+        try:
+            outputs = package.predict(joined([item.batch for item in items]))
+        except torch.OutOfMemoryError as error:
+            for item in items:
+                item.request.fail(MemoryError(f"one image alone does not fit into the device's memory: {error}"))
+            return
+        except Exception as error:
+            if len({id(item.request) for item in items}) == 1:
+                items[0].request.fail(error)
+                return
+            for _, part in itertools.groupby(items, key=lambda item: id(item.request)):
+                self._analyse(list(part))  # one request's fault is not its neighbours'
+            return
+        metrics.FORWARD.observe(time.perf_counter() - started)
+        metrics.BATCH.observe(len(items))
+        if package.largest is not None and package.largest < len(items):
+            metrics.HALVED.inc()
+        for position, item in enumerate(items):
+            self._put(item.request, item.index, outputs.one(position, len(items)))
+
+    # --- findings ------------------------------------------------------------------------------
+    def _put(self, request: Request, index: int, result: Outputs | ImageError) -> None:
+        with self._change:
+            request.outputs[index] = result
+            request.open -= 1
+            last = request.open == 0
+        if last:
+            self._finishing.submit(self._finish, request)
+
+    def _finish(self, request: Request) -> None:
+        if request.done.is_set():
+            return
+        try:
+            refused = [item for item in request.outputs if isinstance(item, ImageError)]
+            parts = [item for item in request.outputs if isinstance(item, Outputs)]
+            if not parts:
+                raise refused[0]
+            whole = replace(Outputs.join(parts), refused=tuple(str(error) for error in refused))
+            request.findings = request.package.findings(whole)
+            request.findings.timings_ms["total"] = round((time.monotonic() - request.started) * 1000, 1)
+            request.done.set()
+        except Exception as error:
+            request.fail(error)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Prepared images of several scans as one batch."""
+    images: tuple[Read, ...] = tuple(image for batch in batches for image in batch.images)
+    pixels = torch.cat([batch.pixels for batch in batches])
+    return Batch(images, pixels, (), sum(batch.read_ms for batch in batches))
