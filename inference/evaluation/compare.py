@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from inference.evaluation.report import Report, evaluate
+from inference.evaluation.report import ClassReport, Report, evaluate
 
 
 def compare(runs: list[Path]) -> str:
@@ -19,20 +20,18 @@ def compare(runs: list[Path]) -> str:
             raise ValueError(f"{name} has other classes")
         if set(report.test.patients.tolist()) != set(first.test.patients.tolist()):
             raise ValueError(f"{name} was tested on other patients")
-    return "\n".join(
-        [
-            f"{first.counts['test_images']} test images, the same for all; 95 % intervals by bootstrap.",
-            "",
-            *_settings(reports),
-            "",
-            *_table(reports, "AUC", lambda item: str(item.auc)),
-            "",
-            *_table(reports, "DICE", lambda item: str(item.dice or "–")),
-            "",
-            *_table(reports, "bright part of the map", lambda item: str(item.spread or "–")),
-            "",
-        ]
-    )
+    lines = [
+        f"{first.counts['test_images']} test images, the same for all; 95 % intervals by bootstrap. The mean is over "
+        f"{', '.join(first.mean_of)}.",
+        "",
+        *_settings(reports),
+        "",
+        *_table(reports, "AUC", lambda item: str(item.auc)),
+    ]
+    if any(item.dice for report in reports.values() for item in report.classes):
+        lines += ["", *_table(reports, "DICE", lambda item: str(item.dice or "–"))]
+        lines += ["", *_table(reports, "bright part of the map", lambda item: str(item.spread or "–"))]
+    return "\n".join(lines) + "\n"
 
 
 def _settings(reports: dict[str, Report]) -> list[str]:
@@ -53,8 +52,7 @@ def _settings(reports: dict[str, Report]) -> list[str]:
     ]
 
 
-def _table(reports: dict[str, Report], title: str, cell: object) -> list[str]:
-    assert callable(cell)
+def _table(reports: dict[str, Report], title: str, cell: Callable[[ClassReport], str]) -> list[str]:
     lines = [f"| {title} | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
     for k, item in enumerate(next(iter(reports.values())).classes):
         lines.append(f"| {item.name} | " + " | ".join(cell(r.classes[k]) for r in reports.values()) + " |")
