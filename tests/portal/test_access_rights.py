@@ -1,0 +1,75 @@
+"""Rights end with the membership, a token acts in its own organisation, and actions ask for themselves."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.accounts.actions import create_token, set_roles
+from portal.accounts.models import Membership, Organisation, Role, User
+from portal.programmes.actions import claim
+from portal.programmes.models import Assignment
+from tests.factories.archive import plain_static
+from tests.factories.reading import Cast, answers, cast, open_case, submit
+
+__all__ = ["cast", "plain_static"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def bearer(user: User, organisation: Organisation) -> Client:
+    return Client(headers={"Authorization": f"Bearer {create_token(user, organisation, 'test')[1]}"})
+
+
+def session(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def claimed(cast: Cast) -> Assignment:
+    return claim(cast.alice, open_case(cast).assignments.select_related("case__programme", "case__protocol").get())
+
+
+def ways_into(assignment: Assignment) -> list[tuple[str, str, Any]]:
+    path = f"/api/v1/assignments/{assignment.pk}"
+    return [
+        ("GET", f"/read/{assignment.pk}/", None),
+        ("GET", f"{path}/", None),
+        ("PUT", f"{path}/draft/", {"revision": 0, "answers": {}, "marks": [], "client": "c"}),
+        ("POST", f"{path}/submit/", {"answers": answers(True), "marks": [], "key": str(uuid.uuid4())}),
+        ("POST", f"{path}/reveal/", {}),
+        ("POST", f"{path}/release/", {}),
+    ]
+
+
+@pytest.mark.parametrize(("left", "active"), [([Role.READER], False), ([Role.AUDITOR], True)])
+def test_a_claimed_case_is_lost_with_the_membership_or_the_role(cast: Cast, left: list[str], active: bool) -> None:
+    assignment = claimed(cast)
+    client = session(cast.alice)
+    assert client.get(f"/read/{assignment.pk}/").status_code == 200
+    # she stays a reader elsewhere, so her sign-in and her tokens there go on
+    harbour = Organisation.objects.get(slug="harbour")
+    Membership.objects.create(user=cast.alice, organisation=harbour, roles=[Role.READER])
+    set_roles(cast.grace, cast.alice.memberships.get(organisation=cast.lakeside), left, active)
+    for who in (client, bearer(cast.alice, harbour)):
+        for method, path, body in ways_into(assignment):
+            answer = who.generic(method, path, json.dumps(body), "application/json")
+            page = "/read/" in path and who is not client  # pages know no tokens: they ask to sign in
+            assert answer.status_code == (302 if page else 404), (method, path, answer.status_code)
+    assignment.refresh_from_db()
+    assert assignment.state == Assignment.State.CLAIMED
+
+
+def test_an_arbiter_who_left_no_longer_sees_the_case(cast: Cast) -> None:
+    case = open_case(cast)
+    first = case.assignments.get()
+    submit(cast.alice, first, answers(True))
+    Assignment.objects.filter(pk=first.pk).update(kind=Assignment.Kind.ARBITRATION, slot=1)
+    path = f"/api/v1/assignments/{first.pk}/case/"
+    assert session(cast.alice).get(path).status_code == 200
+    set_roles(cast.grace, cast.alice.memberships.get(), [], False)
+    assert session(cast.alice).get(path).status_code == 404
