@@ -24,6 +24,7 @@ class User(AbstractUser):
     is_service = models.BooleanField(default=False)
     display_name = models.CharField(max_length=120, blank=True)
     preferences = models.JSONField(default=dict, blank=True)
+    token: "ApiToken | None" = None  # the one that this request came with; no field
 
     def __str__(self) -> str:
         return self.display_name or self.username

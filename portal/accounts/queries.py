@@ -13,10 +13,16 @@ from portal.core.live import org_group, user_group
 
 
 def memberships(user: Any) -> QuerySet[Membership]:
-    """Active memberships of a signed-in user, with their organisations; empty for anyone else."""
+    """Active memberships of a signed-in user, with their organisations; empty for anyone else.
+
+    Someone who came with a token is, for this request, a member of the token's organisation alone.
+    """
     if not getattr(user, "is_authenticated", False) or not user.is_active:
         return Membership.objects.none()
-    return Membership.objects.filter(user=user, active=True).select_related("organisation").order_by("pk")
+    rows = Membership.objects.filter(user=user, active=True)
+    if user.token is not None:
+        rows = rows.filter(organisation=user.token.organisation_id)
+    return rows.select_related("organisation").order_by("pk")
 
 
 def organisation_ids(user: Any) -> list[int]:

@@ -11,6 +11,7 @@ from django.test import Client
 
 from portal.accounts.actions import create_token, set_roles
 from portal.accounts.models import Membership, Organisation, Role, User
+from portal.accounts.queries import has_role, memberships, organisation_ids, roles
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
 from tests.factories.archive import plain_static
@@ -73,3 +74,24 @@ def test_an_arbiter_who_left_no_longer_sees_the_case(cast: Cast) -> None:
     assert session(cast.alice).get(path).status_code == 200
     set_roles(cast.grace, cast.alice.memberships.get(), [], False)
     assert session(cast.alice).get(path).status_code == 404
+
+
+def test_a_token_carries_no_role_of_another_organisation(cast: Cast) -> None:
+    """Mallory rules in harbour; her token of lakeside, where she audits, must not."""
+    mallory, harbour = cast.mallory, Organisation.objects.get(slug="harbour")
+    Membership.objects.create(user=mallory, organisation=cast.lakeside, roles=[Role.AUDITOR])
+    limited, own = bearer(mallory, cast.lakeside), bearer(mallory, harbour)
+    for path in ("/api/v1/receipts/", "/api/v1/quarantine/"):
+        assert own.get(path).status_code == limited.get(path).status_code == 200
+    made = own.post("/ingest/upload/")
+    assert made.status_code != 404
+    assert limited.post("/ingest/upload/").status_code == 404
+    # what every door asks
+    token = create_token(mallory, cast.lakeside, "by hand")[0]
+    limited_user = User.objects.get(pk=mallory.pk)
+    limited_user.token = token
+    assert organisation_ids(limited_user) == [cast.lakeside.pk]
+    assert [m.organisation_id for m in memberships(limited_user)] == [cast.lakeside.pk]
+    assert roles(limited_user, harbour) == set() and roles(limited_user, cast.lakeside) == {Role.AUDITOR}
+    assert has_role(User.objects.get(pk=mallory.pk), harbour, Role.PACS_ADMIN)
+    assert not has_role(limited_user, harbour, Role.PACS_ADMIN)
