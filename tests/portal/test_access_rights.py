@@ -12,8 +12,10 @@ from django.test import Client
 from portal.accounts.actions import create_token, set_roles
 from portal.accounts.models import Membership, Organisation, Role, User
 from portal.accounts.queries import has_role, memberships, organisation_ids, roles
-from portal.programmes.actions import claim
-from portal.programmes.models import Assignment
+from portal.core.errors import Refused
+from portal.programmes.actions import claim, new_protocol, set_panel
+from portal.programmes.models import Assignment, PanelMember, Programme
+from portal.programmes.queries import panel_users
 from tests.factories.archive import plain_static
 from tests.factories.reading import Cast, answers, cast, open_case, submit
 
@@ -95,3 +97,47 @@ def test_a_token_carries_no_role_of_another_organisation(cast: Cast) -> None:
     assert roles(limited_user, harbour) == set() and roles(limited_user, cast.lakeside) == {Role.AUDITOR}
     assert has_role(User.objects.get(pk=mallory.pk), harbour, Role.PACS_ADMIN)
     assert not has_role(limited_user, harbour, Role.PACS_ADMIN)
+
+
+@pytest.mark.parametrize("who", ["alice", "erin", "grace", "mallory"])
+def test_only_coordinators_of_the_organisation_set_rules_and_panels(cast: Cast, who: str) -> None:
+    programme, by = Programme.objects.get(slug="screening-mammography"), getattr(cast, who)
+    for refused in (
+        lambda: new_protocol(programme, by=by, similarity_threshold=0.1),
+        lambda: set_panel(programme, cast.alice, "arbiter", by=by),
+    ):
+        with pytest.raises(Refused) as error:
+            refused()
+        assert error.value.status == 404
+    assert programme.protocols.count() == 1 and not programme.panel.filter(user=cast.alice, part="arbiter").exists()
+    assert new_protocol(programme, by=cast.carol, similarity_threshold=0.1).number == 2
+    assert set_panel(programme, cast.alice, "arbiter", by=cast.carol).part == "arbiter"
+
+
+def test_a_panel_takes_members_with_the_role_of_the_part(cast: Cast) -> None:
+    programme = Programme.objects.get(slug="screening-mammography")
+    for user, part in (
+        (cast.mallory, "reader"),  # reads elsewhere
+        (cast.erin, "reader"),  # here, but reads nothing
+        (cast.erin, "arbiter"),
+        (cast.alice, "coordinator"),
+        (cast.bench, "reader"),  # a program
+        (cast.alice, "owner"),  # no such part
+    ):
+        with pytest.raises(Refused):
+            set_panel(programme, user, part, by=cast.carol)
+        assert not PanelMember.objects.filter(programme=programme, user=user, part=part).exists()
+    assert session(cast.carol).post("/programmes/screening-mammography/panel/", {
+        "user": cast.erin.pk, "part": "reader", "available": "on"
+    }).status_code == 302  # fmt: skip
+    assert not PanelMember.objects.filter(programme=programme, user=cast.erin).exists()
+
+
+def test_who_left_hears_nothing_of_the_panel_and_can_be_taken_off(cast: Cast) -> None:
+    programme = Programme.objects.get(slug="screening-mammography")
+    assert set(panel_users(programme, "reader")) == {cast.alice, cast.bob}
+    set_roles(cast.grace, cast.alice.memberships.get(), [Role.AUDITOR], True)
+    assert set(panel_users(programme, "reader")) == {cast.bob}
+    assert not set_panel(programme, cast.alice, "reader", available=False, by=cast.carol).available
+    with pytest.raises(Refused):
+        set_panel(programme, cast.alice, "reader", by=cast.carol)
