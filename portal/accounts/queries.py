@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.db.models import QuerySet
 from django.http import Http404
 
@@ -50,8 +49,7 @@ def require_role(user: Any, organisation: Organisation | int | None, *wanted: Ro
         raise Http404
 
 
-@database_sync_to_async
 def live_groups(user: Any) -> list[str]:
-    """Names of the live groups of a user; none for someone who is not signed in."""
+    """Names of the live groups of a user; none for someone who is not signed in or belongs nowhere."""
     ids = organisation_ids(user) if isinstance(user, User) else []
     return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []
