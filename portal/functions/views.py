@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -72,6 +72,8 @@ def move_version(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         move(version, request.POST.get("to", ""), request.user, request.POST.get("note", ""))
     except (Refused, IllegalTransition) as error:
+        if getattr(error, "status", 0) == 404:
+            raise Http404 from error
         messages.error(request, f"Nothing was changed: {error}.".replace("..", "."))
     else:
         messages.success(request, f"Version {version.version} is now: {version.State(version.state).label.lower()}.")
