@@ -24,6 +24,8 @@ class PeopleOnly(AuthenticationBackend):
 class ResetForm(ResetPasswordForm):
     """Asks for a link; to the address of a service account goes the same mail as to an unknown one."""
 
+    users: Any
+
     def clean_email(self) -> str:
         email = super().clean_email()
         self.users = [user for user in self.users if not user.is_service]
