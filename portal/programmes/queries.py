@@ -10,7 +10,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from portal.accounts.models import Membership, Qualification, Role, User
-from portal.accounts.queries import organisation_ids
+from portal.accounts.queries import memberships, organisation_ids
 from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 from portal.programmes.rules import Offer, Reader
 
@@ -69,6 +69,8 @@ def reader(user: User) -> Reader:
             user=user, available=True, programme__active=True, programme__organisation__in=organisation_ids(user)
         ).select_related("programme")
     )
+    roles = {m.organisation_id: set(m.roles) for m in memberships(user)}
+    panels = [p for p in panels if roles.get(p.programme.organisation_id, set()) & set(PART_ROLES[p.part])]
     valid = Q(valid_until=None) | Q(valid_until__gte=timezone.localdate())
     held = set(Qualification.objects.filter(valid, user=user).values_list("organisation_id", "category"))
     wanted = dict(

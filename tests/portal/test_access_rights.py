@@ -13,7 +13,7 @@ from portal.accounts.actions import create_token, set_roles
 from portal.accounts.models import Membership, Organisation, Role, User
 from portal.accounts.queries import has_role, memberships, organisation_ids, roles
 from portal.core.errors import Refused
-from portal.programmes.actions import claim, new_protocol, set_panel
+from portal.programmes.actions import claim, claim_next, new_protocol, set_panel
 from portal.programmes.models import Assignment, PanelMember, Programme
 from portal.programmes.queries import panel_users
 from tests.factories.archive import plain_static
@@ -65,6 +65,17 @@ def test_a_claimed_case_is_lost_with_the_membership_or_the_role(cast: Cast, left
             assert answer.status_code == (302 if page else 404), (method, path, answer.status_code)
     assignment.refresh_from_db()
     assert assignment.state == Assignment.State.CLAIMED
+
+
+def test_who_lost_the_role_is_offered_nothing(cast: Cast) -> None:
+    case = open_case(cast)
+    offer = case.assignments.select_related("case__programme", "case__protocol").get()
+    set_roles(cast.grace, cast.alice.memberships.get(), [Role.AUDITOR], True)
+    assert claim_next(cast.alice) is None
+    with pytest.raises(Refused):
+        claim(cast.alice, offer)
+    assert session(cast.alice).get(f"/read/{offer.pk}/").status_code == 404
+    assert claim_next(cast.bob) == offer
 
 
 def test_an_arbiter_who_left_no_longer_sees_the_case(cast: Cast) -> None:
