@@ -22,6 +22,7 @@ SCHEMA: dict[str, frozenset[str]] = {
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
+    "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }
 
 

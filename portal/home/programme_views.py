@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Membership, User
 from portal.consensus.queries import agreement
+from portal.core.errors import Refused
 from portal.home import page_queries
 from portal.home.case_page import case_page
 from portal.home.forms import PanelForm, ProtocolForm
@@ -132,7 +133,7 @@ def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
         if changes:
-            made = actions.new_protocol(programme, **changes)
+            made = actions.new_protocol(programme, by=request.user, **changes)  # type: ignore[arg-type]
             messages.success(request, f"Version {made.number} holds for new cases; earlier cases keep theirs.")
         else:
             messages.info(request, "Nothing was changed.")
@@ -165,9 +166,12 @@ def panel_change(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         raise Http404
     data = form.cleaned_data
-    member = actions.set_panel(programme, data["user"], data["part"], data["available"])
-    words = "is on the panel" if member.available else "gets no new cases"
-    messages.success(request, f"{member.user} {words}.")
+    try:
+        member = actions.set_panel(programme, data["user"], data["part"], data["available"], by=request.user)  # type: ignore[arg-type]
+        words = "is on the panel" if member.available else "gets no new cases"
+        messages.success(request, f"{member.user} {words}.")
+    except Refused as error:
+        messages.error(request, error.message)
     return redirect("programme_settings", slug)
 
 

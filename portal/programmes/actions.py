@@ -17,7 +17,7 @@ from portal.core.live import announce, org_group, user_group
 from portal.functions.queries import choose
 from portal.infer.models import Run
 from portal.programmes import queries, rules
-from portal.programmes.models import Assignment, Case, PanelMember, Programme, Protocol
+from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 
 SCAN_AHEAD = 200
 
@@ -205,9 +205,19 @@ def expire_claims() -> int:
     return sum(_give_back(row) for row in due.select_related("case__programme")[:500])
 
 
+def _may_manage(by: User | None, programme: Programme) -> None:
+    if by is not None and not queries.is_coordinator(by, programme.organisation_id):
+        raise Refused("not_found", "Not found.", status=404)
+
+
 @transaction.atomic
-def new_protocol(programme: Programme, **changes: Any) -> Protocol:
-    """A new protocol version with some values changed; cases that exist keep theirs."""
+def new_protocol(programme: Programme, *, by: User | None, **changes: Any) -> Protocol:
+    """A new protocol version with some values changed; cases that exist keep theirs.
+
+    by  the coordinator who asks; None: the portal's own set-up
+    Raises Refused without the coordinator's role in the programme's organisation.
+    """
+    _may_manage(by, programme)
     Programme.objects.select_for_update().get(pk=programme.pk)
     old = programme.protocols.order_by("-number").first()
     values = {
@@ -220,8 +230,19 @@ def new_protocol(programme: Programme, **changes: Any) -> Protocol:
 
 
 @transaction.atomic
-def set_panel(programme: Programme, user: User, part: str, available: bool = True) -> PanelMember:
-    """Put a user on the panel, or change whether they are available."""
+def set_panel(programme: Programme, user: User, part: str, available: bool = True, *, by: User | None) -> PanelMember:
+    """Put a user on the panel, or change whether they are available.
+
+    by  the coordinator who asks; None: the portal's own set-up
+    Raises Refused without the coordinator's role in the programme's organisation, for an unknown part, and when
+    someone who has not the part's role there is to be made available: a person who left can still be taken off.
+    """
+    _may_manage(by, programme)
+    if part not in PART_ROLES:
+        raise Refused("invalid", "The panel has no such part.", status=422)
+    if available and not queries.may_be(user, part, programme.organisation_id):
+        words = f"{user} is no member with the role that this part asks for."
+        raise Refused("not_a_member", words, status=422)
     member, _ = PanelMember.objects.update_or_create(
         programme=programme, user=user, part=part, defaults={"available": available}
     )

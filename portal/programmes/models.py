@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from portal.accounts.models import Organisation, User
+from portal.accounts.models import Organisation, Role, User
 from portal.archive.models import Study
 from portal.core.states import StateModel, Table
 
@@ -91,6 +91,14 @@ class PanelMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} {self.part} of {self.programme}"
+
+
+# which of these roles in the programme's organisation a part asks for
+PART_ROLES: dict[str, tuple[Role, ...]] = {
+    PanelMember.Part.READER: (Role.READER,),
+    PanelMember.Part.ARBITER: (Role.READER, Role.COORDINATOR),
+    PanelMember.Part.COORDINATOR: (Role.COORDINATOR,),
+}
 
 
 class Case(StateModel):

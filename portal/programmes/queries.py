@@ -10,8 +10,8 @@ from django.http import Http404
 from django.utils import timezone
 
 from portal.accounts.models import Membership, Qualification, Role, User
-from portal.accounts.queries import organisation_ids
-from portal.programmes.models import Assignment, Case, PanelMember, Programme, Protocol
+from portal.accounts.queries import memberships, organisation_ids
+from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 from portal.programmes.rules import Offer, Reader
 
 OPEN = (Assignment.State.OFFERED, Assignment.State.CLAIMED)
@@ -69,6 +69,8 @@ def reader(user: User) -> Reader:
             user=user, available=True, programme__active=True, programme__organisation__in=organisation_ids(user)
         ).select_related("programme")
     )
+    roles = {m.organisation_id: set(m.roles) for m in memberships(user)}
+    panels = [p for p in panels if roles.get(p.programme.organisation_id, set()) & set(PART_ROLES[p.part])]
     valid = Q(valid_until=None) | Q(valid_until__gte=timezone.localdate())
     held = set(Qualification.objects.filter(valid, user=user).values_list("organisation_id", "category"))
     wanted = dict(
@@ -109,6 +111,20 @@ def as_offer(row: Assignment) -> Offer:
     return Offer(str(row.pk), row.kind, row.case_id, row.case.programme_id, row.priority, age, row.reader_id)
 
 
+def with_part_role(part: str, organisation_id: int) -> QuerySet[User]:
+    """People, not service accounts, whose roles in the organisation let them take a part of a panel."""
+    members = Membership.objects.filter(
+        organisation=organisation_id, active=True, roles__overlap=list(PART_ROLES.get(part, ()))
+    )
+    return User.objects.filter(pk__in=members.values("user"), is_active=True, is_service=False)
+
+
+def may_be(user: User, part: str, organisation_id: int) -> bool:
+    """Whether the user may take a part of a panel in the organisation."""
+    return with_part_role(part, organisation_id).filter(pk=user.pk).exists()
+
+
 def panel_users(programme: Programme, part: str) -> QuerySet[User]:
-    """The available members of a panel with one part."""
-    return User.objects.filter(panels__programme=programme, panels__part=part, panels__available=True, is_active=True)
+    """The available members of a panel with one part, who still have its role."""
+    here = PanelMember.objects.filter(programme=programme, part=part, available=True)
+    return with_part_role(part, programme.organisation_id).filter(pk__in=here.values("user"))

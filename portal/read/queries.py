@@ -9,12 +9,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.queries import require_role
 from portal.archive.models import Instance, Study
 from portal.archive.queries import image_list
 from portal.infer.queries import newest_runs, run_summary, visible_runs
 from portal.programmes import queries as programmes
 from portal.programmes import rules
-from portal.programmes.models import Assignment, Case, Protocol
+from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Protocol
 from portal.read.models import Mark, Reading
 
 HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
@@ -63,7 +64,10 @@ def case_json(row: Assignment) -> dict[str, Any]:
 
 
 def access_assignment(user: Any, assignment_id: Any) -> Assignment:
-    """The one door to an assignment: its reader's, or anyone's who may take it. Raises Http404."""
+    """The one door to an assignment: its reader's, or anyone's who may take it. Raises Http404.
+
+    Having it is not enough: its reader must still be a member of its organisation, with a role that reads.
+    """
     rows = Assignment.objects.select_related("case__programme", "case__study", "case__protocol")
     row = rows.filter(pk=assignment_id).exclude(state=Assignment.State.CANCELLED).first()
     if row is None or not isinstance(user, User):
@@ -73,6 +77,8 @@ def access_assignment(user: Any, assignment_id: Any) -> Assignment:
             raise Http404
     elif row.reader_id != user.pk:
         raise Http404
+    part = PanelMember.Part.ARBITER if row.kind == Assignment.Kind.ARBITRATION else PanelMember.Part.READER
+    require_role(user, row.organisation_id, *PART_ROLES[part])
     return row
 
 

@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.programmes.models import Assignment
+from portal.accounts.queries import has_role
+from portal.programmes.models import PART_ROLES, Assignment, PanelMember
 from portal.programmes.queries import access_programme, is_coordinator
 from portal.score.queries import case_story
 
@@ -26,6 +27,7 @@ class AssignmentCase(APIView):
             row.reader_id == request.user.pk
             and row.kind == Assignment.Kind.ARBITRATION
             and row.state == Assignment.State.SUBMITTED
+            and has_role(request.user, row.organisation_id, *PART_ROLES[PanelMember.Part.ARBITER])
         )
         if not arbiter and not is_coordinator(request.user, row.organisation_id):
             raise Http404
