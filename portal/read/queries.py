@@ -20,14 +20,18 @@ from portal.read.models import Mark, Reading
 HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
 
 
-def worklist(user: User) -> list[Assignment]:
+LISTED = 200
+
+
+def worklist(user: User, limit: int = LISTED) -> list[Assignment]:
     """The reader's open assignments, then those to be had, in the order in which they should be read."""
     mine = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
-    mine = mine.select_related("case__programme", "case__study").order_by("claimed_at")
+    rows = list(mine.select_related("case__programme", "case__study").order_by("claimed_at")[:limit])
     who = programmes.reader(user)
-    rows = {str(a.pk): a for a in programmes.offered({pk for pk, _ in who.parts})[:500]}
-    offers = rules.next_for(who, map(programmes.as_offer, rows.values()))
-    return [*mine, *(rows[offer.key] for offer in offers)]
+    for kind in programmes.KINDS:
+        if len(rows) < limit:
+            rows += programmes.takeable(who, kind)[: limit - len(rows)]
+    return rows
 
 
 def done_today(user: User) -> int:
@@ -69,7 +73,7 @@ def access_assignment(user: Any, assignment_id: Any) -> Assignment:
     if row is None or not isinstance(user, User):
         raise Http404
     if row.state == Assignment.State.OFFERED:
-        if not rules.eligible(programmes.reader(user), programmes.as_offer(row)):
+        if not rules.eligible(programmes.reader(user, row.case_id), programmes.as_offer(row)):
             raise Http404
     elif row.reader_id != user.pk:
         raise Http404
@@ -158,7 +162,7 @@ def previous(row: Assignment) -> list[dict[str, Any]]:
 
 def upcoming(user: User, row: Assignment) -> dict[str, str] | None:
     """The assignment that would come after this one, so that its images can be fetched beforehand."""
-    for other in worklist(user):
+    for other in worklist(user, 2):
         if other.pk != row.pk:
             return {"id": str(other.pk), "study_uid": other.case.study.study_uid}
     return None
