@@ -84,7 +84,7 @@ class Reveal(APIView):
     @extend_schema(request=None, responses=OBJECT, operation_id="assignment_reveal")
     def post(self, request: Request, assignment_id: str) -> Response:
         row = queries.access_assignment(request.user, assignment_id)
-        row.reading = actions.reveal(request.user, row)  # type: ignore[attr-defined, arg-type]
+        actions.reveal(request.user, row)  # type: ignore[arg-type]
         return Response(queries.model_part(request.user, row))  # type: ignore[arg-type]
 
 

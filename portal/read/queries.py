@@ -14,8 +14,9 @@ from portal.archive.queries import image_list
 from portal.infer.queries import newest_runs, run_summary, visible_runs
 from portal.programmes import queries as programmes
 from portal.programmes import rules
-from portal.programmes.models import Assignment, Case, Protocol
+from portal.programmes.models import Assignment, Protocol
 from portal.read.models import Mark, Reading
+from portal.read.sight import hides_model
 
 HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
 
@@ -80,50 +81,25 @@ def access_assignment(user: Any, assignment_id: Any) -> Assignment:
     return row
 
 
-def hides_model(user: Any, study_id: int) -> bool:
-    """Blinding: a reader who still may read, or is reading, the study does not see the model's output.
-
-    Also for cases that are not offered yet: a panel member must not look beforehand.
-    """
-    if not isinstance(user, User):
-        return False
-    panel = {pk for pk, part in programmes.reader(user).parts if part == "reader"}
-    for case in Case.objects.filter(study=study_id, programme__in=panel).select_related("protocol"):
-        mine = Assignment.objects.filter(case=case, reader=user).exclude(state=Assignment.State.CANCELLED).first()
-        read = mine is not None and mine.state == Assignment.State.SUBMITTED
-        blind = case.protocol.mode in {Protocol.Mode.BLINDED, Protocol.Mode.SECOND_READER}
-        if blind and not read and case.state != Case.State.SETTLED:
-            return True
-        if case.protocol.mode == Protocol.Mode.VERIFICATION and not read:
-            return True
-        seen = Reading.objects.filter(case=case, reader=user).exclude(model_seen_at=None).exists()
-        if case.protocol.mode == Protocol.Mode.ON_DEMAND and not read and not seen:
-            return True
-    return False
+HIDDEN_WORDS = {
+    Protocol.Mode.BLINDED: "Blinded reading: the model's output is not shown.",
+    Protocol.Mode.SECOND_READER: "The model reads independently; it is shown only where it disagrees.",
+    Protocol.Mode.ON_DEMAND: "Shown on demand.",
+    Protocol.Mode.VERIFICATION: "Shown after your first reading.",
+}
 
 
 def model_part(user: User, row: Assignment) -> dict[str, Any]:
-    """The model's output as far as the protocol lets this reader see it now."""
-    mode, study = row.case.protocol.mode, row.case.study
-    reading = getattr(row, "reading", None)
-    if row.kind == Assignment.Kind.ARBITRATION:
-        return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(study)]}
-    if mode == Protocol.Mode.ON_DEMAND and reading is not None and reading.model_seen_at:
-        return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(study)]}
-    words = {
-        Protocol.Mode.BLINDED: "Blinded reading: the model's output is not shown.",
-        Protocol.Mode.SECOND_READER: "The model reads independently; it is shown only where it disagrees.",
-        Protocol.Mode.ON_DEMAND: "Shown on demand.",
-        Protocol.Mode.VERIFICATION: "Shown after your first reading.",
-    }
-    return {"visible": False, "reason": words[Protocol.Mode(mode)], "runs": []}
+    """The model's output as far as the protocol lets this reader see it now; an arbiter sees it."""
+    if row.kind != Assignment.Kind.ARBITRATION and hides_model(user, row.case.study_id):
+        return {"visible": False, "reason": HIDDEN_WORDS[Protocol.Mode(row.case.protocol.mode)], "runs": []}
+    return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(row.case.study)]}
 
 
 def bundle(user: User, row: Assignment) -> dict[str, Any]:
     """Everything the reading room opens with (shape in docs/engineers/viewer-api.md)."""
     protocol, case = row.case.protocol, row.case
     reading = Reading.objects.filter(assignment=row, reader=user).first()
-    row.reading = reading  # type: ignore[attr-defined]
     total = case.programme.cases.count()
     return {
         "id": str(row.pk),

@@ -12,6 +12,45 @@ Answers = Mapping[str, Any]
 POINTS = {"length": 2, "rectangle": 2, "ellipse": 2, "freehand": 3, "arrow": 2}
 
 
+ALL, UNNAMED, NOTHING = "all", "unnamed", "nothing"
+
+
+def hidden(mode: str, *, submitted: bool, settled: bool, asked: bool, alerted: bool, oversees: bool) -> bool:
+    """Whether the model's output on a case is hidden from someone who reads, or may come to read, in its programme.
+
+    submitted  the person's own reading is final
+    settled    the case is settled: nobody will read it any more
+    asked      the output was shown to the person on demand
+    alerted    the person's reading differed from the output and the protocol answers that by showing the outlines
+    oversees   the person also coordinates, or looks after functions or archive, in the organisation
+
+    In the independent modes a mere reader never sees the output unless alerted; docs/decisions/0004 says why.
+    """
+    if mode in {"blinded", "second_reader"}:
+        return not (alerted or (settled and oversees))
+    if mode == "on_demand":
+        return not (submitted or asked or settled)
+    return not (submitted or settled)
+
+
+def sight(*, settled: bool, reader: bool, arbiter: bool, holds: str | None, taken: bool, submitted: bool) -> str:
+    """How much of what readers and model said of a case someone may see who may see the case at all.
+
+    reader, arbiter  on the programme's panel, available or not
+    holds            "reading", "arbitration" or None: the person's own assignment of the case
+    taken            that assignment is claimed or submitted, not only offered to the person
+    submitted        that assignment is submitted
+    returns          ALL; UNNAMED: everything, readers without names (arbiters decide so); NOTHING
+    """
+    if settled and (holds is None or submitted):
+        return ALL
+    if holds == "arbitration" and taken:
+        return UNNAMED
+    if holds == "reading" or (reader and not settled):
+        return NOTHING
+    return UNNAMED if arbiter or holds else ALL
+
+
 def shown(question: Mapping[str, Any], answers: Answers) -> bool:
     """Whether a question is asked, given the other answers."""
     return all(answers.get(key) == value for key, value in (question.get("show_if") or {}).items())

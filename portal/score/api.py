@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from portal.programmes.models import Assignment
 from portal.programmes.queries import access_programme, is_coordinator
-from portal.score.queries import case_story
+from portal.score.queries import story_for
 
 
 class AssignmentCase(APIView):
@@ -29,7 +29,7 @@ class AssignmentCase(APIView):
         )
         if not arbiter and not is_coordinator(request.user, row.organisation_id):
             raise Http404
-        return Response(case_story(row.case))
+        return Response(story_for(request.user, row.case))
 
 
 class ProgrammeCase(APIView):
@@ -41,4 +41,4 @@ class ProgrammeCase(APIView):
         case = programme.cases.filter(number=number).first()
         if case is None:
             raise Http404
-        return Response(case_story(case))
+        return Response(story_for(request.user, case))
