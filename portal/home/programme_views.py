@@ -72,7 +72,7 @@ def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dic
     if states:
         rows = rows.filter(state__in=states)
     before = request.GET.get("before", "")
-    if before.isdigit():
+    if before.isdecimal():
         rows = rows.filter(number__lt=int(before))
     found = list(rows.order_by("-number")[: PAGE + 1])
     limits = sights(request.user, found[:PAGE])  # type: ignore[arg-type]

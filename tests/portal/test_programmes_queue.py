@@ -63,7 +63,7 @@ def test_the_only_case_that_the_reader_has_not_read_is_found_behind_a_thousand(
     assert claim_next(cast.alice).pk == fresh.pk  # type: ignore[union-attr]  # still open: the same one
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_query_says_what_the_rule_says(cast: Cast, programme: Programme, seed: int) -> None:
     rng = random.Random(seed)
     other = Programme.objects.exclude(pk=programme.pk).filter(organisation=cast.lakeside).first()
