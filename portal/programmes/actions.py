@@ -223,9 +223,9 @@ def claim_next(user: User, programme: Programme | None = None) -> Assignment | N
     who = queries.reader(user)
     for kind in queries.KINDS:
         rows = queries.takeable(who, kind, programme.pk if programme else None)
-        best = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
-        if best is not None and _swap(user, best):
-            return best
+        best = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).only("pk").first()
+        if best is not None and _swap(user, row := hold(best)):
+            return row
     return None
 
 

@@ -76,11 +76,9 @@ def reader(user: User, case: int | None = None) -> Reader:
         .order_by("programme", "number")
         .values_list("programme_id", "qualification")
     )
-    counts = dict(
-        Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
-        .values_list("case__programme")
-        .annotate(n=Count("pk"))
-    )
+    limited = {p.programme_id for p in panels if p.quota is not None}
+    claimed = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED, case__programme__in=limited)
+    counts = dict(claimed.values_list("case__programme").annotate(n=Count("pk"))) if limited else {}
     full = {p.programme_id for p in panels if p.quota is not None and counts.get(p.programme_id, 0) >= p.quota}
     qualified = {
         p.programme_id
@@ -111,7 +109,6 @@ def takeable(who: Reader, kind: str, programme: int | None = None) -> QuerySet[A
         Assignment.objects.filter(state=Assignment.State.OFFERED, kind=kind)
         .filter(organisation__in=who.organisations, case__programme__in=wanted)
         .filter(Q(reader=who.key) | Q(~Exists(had), reader=None))
-        .select_related("case__programme", "case__protocol", "case__study")
         .order_by("-priority", "created_at", "pk")
     )
 

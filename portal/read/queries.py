@@ -31,7 +31,8 @@ def worklist(user: User, limit: int = LISTED) -> list[Assignment]:
     who = programmes.reader(user)
     for kind in programmes.KINDS:
         if len(rows) < limit:
-            rows += programmes.takeable(who, kind)[: limit - len(rows)]
+            offers = programmes.takeable(who, kind).select_related("case__programme", "case__study")
+            rows += offers[: limit - len(rows)]
     return rows
 
 

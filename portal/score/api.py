@@ -29,7 +29,7 @@ class AssignmentCase(APIView):
         )
         if not arbiter and not is_coordinator(request.user, row.organisation_id):
             raise Http404
-        return Response(story_for(request.user, row.case))
+        return Response(story_for(request.user, row.case))  # type: ignore[arg-type]
 
 
 class ProgrammeCase(APIView):
@@ -41,4 +41,4 @@ class ProgrammeCase(APIView):
         case = programme.cases.filter(number=number).first()
         if case is None:
             raise Http404
-        return Response(story_for(request.user, case))
+        return Response(story_for(request.user, case))  # type: ignore[arg-type]
