@@ -10,6 +10,8 @@ from portal.accounts.models import Organisation, User
 from portal.consensus.models import Consensus, Truth
 from portal.programmes.models import Case
 from portal.read.models import Reading
+from portal.read.rules import NOTHING, UNNAMED
+from portal.read.sight import sight
 from portal.score import rules
 from portal.score.models import ReadingScore, RunScore
 from portal.second_read.models import Comparison
@@ -59,8 +61,27 @@ def function_record(version_ids: list[int]) -> dict[int, dict[str, Any]]:
     return out
 
 
+def story_for(user: User, case: Case) -> dict[str, Any]:
+    """The story of a case as far as this person may see it now (docs/decisions/0004).
+
+    "sight" says how far: all; unnamed: readers are "Reader A", "Reader B" …; nothing: only that it is read, and when.
+    """
+    limit = sight(user, case)
+    story = {**case_story(case), "sight": limit}
+    if limit == NOTHING:
+        told = [{"kind": r["kind"], "submitted_at": r["submitted_at"]} for r in story["readings"]]
+        return {**story, "truth": None, "comparisons": [], "consensus": [], "scores": [], "readings": [], "read": told}
+    if limit == UNNAMED:
+        names = {r["reader"]: f"Reader {chr(65 + n % 26)}" for n, r in enumerate(story["readings"])}
+        for row in [*story["readings"], *story["comparisons"], *story["scores"]]:
+            row["reader"] = names.get(row["reader"], "Reader")
+        for row in story["readings"]:
+            row["name"] = row["reader"]
+    return story
+
+
 def case_story(case: Case) -> dict[str, Any]:
-    """Everything that happened to a case, as plain values."""
+    """Everything that happened to a case, as plain values; `story_for` is what one person may see of it."""
     readings = (
         Reading.objects.filter(case=case, state=Reading.State.SUBMITTED)
         .select_related("reader", "assignment")
