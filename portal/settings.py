@@ -156,6 +156,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
+    "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
