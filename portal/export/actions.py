@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import tempfile
 import uuid
 from typing import Any
 
 import structlog
-from django.core.files.base import ContentFile
-from django.db import transaction
+from django.core.files.base import File
+from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from pydicom import dcmread
@@ -22,7 +22,7 @@ from portal.accounts.queries import require_role
 from portal.archive.files import local_copy
 from portal.archive.models import Instance
 from portal.consensus.models import Truth
-from portal.core import outbox, storage
+from portal.core import live, outbox, storage
 from portal.core.errors import Refused
 from portal.deidentify.restore import Unknown, restore
 from portal.export import queries, sr, table
@@ -38,6 +38,16 @@ MOST_IMAGES = 200
 
 class NotSent(Exception):
     """The peer did not take an object."""
+
+
+def _advance(row: Return | DataSet, after: str, **fields: Any) -> bool:
+    """Move a row along its table and tell the browsers; False when another was faster."""
+    kind = "return.changed" if isinstance(row, Return) else "data_set.changed"
+    with transaction.atomic():
+        moved = row.advance(after, **fields)
+        if moved:
+            live.announce([live.org_group(row.organisation_id)], kind, {"id": str(row.pk), "state": row.state})
+    return moved
 
 
 @transaction.atomic
@@ -76,7 +86,7 @@ def _queue_again(row: Return, **fields: Any) -> bool:
     if row.next_at is None:  # not a further try of the same
         values |= {"attempts": 0, "error": ""}
     with transaction.atomic():
-        moved = row.advance(Return.State.QUEUED, **values)
+        moved = _advance(row, Return.State.QUEUED, **values)
         if moved:
             outbox.emit("export.return_queued", row.pk)
     return moved
@@ -109,7 +119,7 @@ def send_return(return_pk: uuid.UUID | str) -> Return:
         identified = row.destination.restore_identity and restore(report, row.organisation_id)
     except (Refused, Unknown, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
         words = f"The report cannot be made ({outbox.describe(error, private=True)})."[:300]
-        row.advance(Return.State.FAILED, attempts=attempts, error=words, next_at=None)
+        _advance(row, Return.State.FAILED, attempts=attempts, error=words, next_at=None)
         log.warning("export.report_not_made", return_id=str(row.pk), error=words)
         return row
     try:
@@ -117,10 +127,11 @@ def send_return(return_pk: uuid.UUID | str) -> Return:
     except NotSent as error:
         wait = pause(attempts)
         due = timezone.now() + wait if wait else None
-        row.advance(Return.State.FAILED, attempts=attempts, error=str(error)[:300], next_at=due)
+        _advance(row, Return.State.FAILED, attempts=attempts, error=str(error)[:300], next_at=due)
         log.warning("export.not_sent", return_id=str(row.pk), attempts=attempts, error=str(error))
         return row
-    row.advance(
+    _advance(
+        row,
         Return.State.SENT,
         sent_at=timezone.now(),
         sop_uid=str(report.SOPInstanceUID),
@@ -211,16 +222,46 @@ def ask_data_set(user: Any, programme: Programme, kind: str) -> DataSet:
 
 
 def build_data_set(data_set_pk: uuid.UUID | str) -> DataSet:
-    """Write the file of a data set; twice has the effect of once."""
+    """Write the file of a data set through a temporary file; twice has the effect of once.
+
+    A worker that dies leaves the row `building`, and the next one begins anew.
+    """
     row = DataSet.objects.select_related("programme").get(pk=data_set_pk)
-    if row.state != DataSet.State.QUEUED:
+    if row.state == DataSet.State.QUEUED:
+        _advance(row, DataSet.State.BUILDING)
+    if row.state != DataSet.State.BUILDING:
         return row
-    buffer = io.BytesIO()
     about = {"programme": row.programme.slug, "made_at": timezone.now(), "notice": "Research use only."}
-    table.write(buffer, queries.tables(row.programme), about)
-    data = buffer.getvalue()
-    name = f"exports/{row.pk}.zip"
-    storage.archive().delete(name)
-    storage.archive().save(name, ContentFile(data))
-    row.advance(DataSet.State.READY, name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".zip") as file:
+            with transaction.atomic():  # one view of the programme for all tables
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                table.write(file, queries.tables(row.programme), about)
+            size = file.tell()
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            name = storage.archive().save(f"exports/{row.pk}.zip", File(file))
+    except Exception as error:
+        log.exception("export.data_set_not_made", data_set=str(row.pk))
+        _advance(row, DataSet.State.FAILED, error=f"{type(error).__name__}: {error}"[:300])
+        return row
+    fields = {"name": name, "size": size, "sha256": digest, "ready_at": timezone.now()}
+    if not _advance(row, DataSet.State.READY, **fields):
+        storage.archive().delete(name)  # another worker was faster; the storage gave each its own name
+    return row
+
+
+def save_destination(user: Any, row: Destination) -> Destination:
+    """Add or change a PACS that takes results; it is stopped, never deleted: its returns stay on record.
+
+    Raises Refused when another destination of the organisation has its name, 404 without the role.
+    """
+    require_role(user, row.organisation_id, Role.PACS_ADMIN)
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError:
+        raise Refused("taken", "Another destination has this name.") from None
     return row

@@ -76,10 +76,14 @@ class DataSet(StateModel):
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting"
+        BUILDING = "building", "Being made"
         READY = "ready", "Ready"
         FAILED = "failed", "Failed"
 
-    TRANSITIONS: ClassVar[Table] = {"queued": frozenset({"ready", "failed"}), "failed": frozenset({"queued"})}
+    TRANSITIONS: ClassVar[Table] = {
+        "queued": frozenset({"building"}),
+        "building": frozenset({"ready", "failed"}),
+    }
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)

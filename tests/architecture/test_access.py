@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from portal.archive.models import Instance
-from portal.export.models import DataSet
+from portal.export.models import DataSet, Destination, Return
 from portal.functions.models import FunctionVersion
 from portal.ingest.models import HeaderRule, Receipt, Source
 from tests.factories.archive import plain_static
@@ -59,6 +59,8 @@ def addresses(cast: Cast) -> Addresses:
     data_set = DataSet.objects.create(
         organisation=cast.lakeside, programme=case.programme, format="table", asked_by=cast.carol, state="queued"
     )
+    peer = Destination.objects.create(organisation=cast.lakeside, name="PACS", ae_title="PACS", host="h", port=104)
+    back = Return.objects.create(organisation=cast.lakeside, destination=peer, case=case, state="failed")
     ids: dict[str, Any] = {
         "study_uid": case.study.study_uid,
         "series_uid": instance.series.series_uid,
@@ -71,6 +73,8 @@ def addresses(cast: Cast) -> Addresses:
         "slug": case.programme.slug,
         "number": case.number,
         "data_set": data_set.pk,
+        "destination_id": peer.pk,
+        "return_id": back.pk,
         "receipt_id": receipt.pk if receipt else uuid.uuid4(),
         "source_id": Source.objects.filter(organisation=cast.lakeside).first().pk,  # type: ignore[union-attr]
         "rule_id": HeaderRule.objects.filter(organisation=cast.lakeside).first().pk,  # type: ignore[union-attr]
