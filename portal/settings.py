@@ -157,6 +157,7 @@ CELERY_BEAT_SCHEDULE = {
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
     "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
+    "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
