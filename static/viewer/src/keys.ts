@@ -30,8 +30,11 @@ export const ACTION_KEYS: Record<string, string> = {
   Backspace: "remove",
   ArrowUp: "previous",
   ArrowDown: "next",
-  PageUp: "previous",
-  PageDown: "next",
+  PageUp: "back-10",
+  PageDown: "on-10",
+  Home: "first",
+  End: "last",
+  v: "preset",
   "+": "zoom-in",
   "-": "zoom-out",
 };

@@ -50,14 +50,12 @@ export class Stage {
     root.replaceChildren();
     plan.cells.forEach((cell, n) => {
       const frame = document.createElement("div");
-      frame.className = `cell${cell.prior ? " prior" : ""}`;
+      const border = cell.prior && (n % plan.columns === 0 || !plan.cells[n - 1]?.prior);
+      frame.className = `cell${cell.prior ? " prior" : ""}${border ? " border" : ""}`;
       const element = document.createElement("div");
       element.className = "viewport";
       element.dataset["testid"] = `viewport-${n}`;
-      const corner = document.createElement("span");
-      corner.className = "corner";
-      corner.textContent = cell.title;
-      frame.append(element, corner);
+      frame.append(element);
       root.append(frame);
       if (!cell.stack.length) {
         frame.classList.add("empty");
@@ -77,7 +75,19 @@ export class Stage {
         }),
       ),
     );
+    this.equalise();
     return plan;
+  }
+
+  /** One scale for all images that know their size, so that a prior can be compared by eye. */
+  private equalise(): void {
+    const known = this.views.filter((view) => !view.error && view.metric());
+    const scales = known.map((view) => this.viewport(view.id).getCamera().parallelScale ?? 0);
+    if (known.length < 2 || !scales.every((scale) => scale > 0)) return;
+    for (const view of known) {
+      view.scale = Math.max(...scales);
+      view.fit();
+    }
   }
 
   /** Cornerstone's keydown listener traps Tab; stop it, and let the viewport take the focus. */
@@ -169,13 +179,19 @@ export class Stage {
     if (!view) return;
     const viewport = this.viewport(view.id);
     if (action === "invert") viewport.setProperties({ invert: !viewport.getProperties().invert });
-    if (action === "reset") {
-      viewport.resetProperties();
-      view.fit();
-    }
+    if (action === "reset") view.reset();
     if (action === "zoom-in" || action === "zoom-out") viewport.setZoom(viewport.getZoom() * (action === "zoom-in" ? 1.25 : 0.8));
-    if (action === "previous" || action === "next") viewport.scroll(action === "next" ? 1 : -1);
+    const step = { previous: -1, next: 1, "back-10": -10, "on-10": 10 }[action];
+    if (step) view.go(view.index() + step);
+    if (action === "first" || action === "last") view.go(action === "first" ? 0 : view.ids().length - 1);
+    if (action === "preset") view.nextPreset();
     viewport.render();
+  }
+
+  /** The focused view's windows, by name. */
+  presets(): { name: string; use: () => void }[] {
+    const view = this.focused();
+    return view ? view.presets().map((p) => ({ name: p.name, use: () => { view.window(p); } })) : [];
   }
 
   undo(): void {
