@@ -1,6 +1,7 @@
 // Drafts that are never lost: saved on every change, kept in the browser while the network is away, sent in order.
 // Each window keeps its own copy, so that two windows never take each other's away.
 import { ApiError, Offline, request } from "./api";
+import { alike } from "./marks";
 import type { Answers, Draft, Mark } from "./types";
 
 export interface Content {
@@ -45,9 +46,8 @@ export function unsent(storage: Storage, assignment: string): Copy | null {
 
 /** Whether two drafts say the same; the time they took does not count. */
 export function same(a: Content, b: Content): boolean {
-  const plain = ({ answers, marks }: Content): string =>
-    JSON.stringify([Object.entries(answers).sort(([x], [y]) => (x < y ? -1 : 1)), marks.map((m) => [m.id, m.points_px, m.label, m.rating, m.text])]);
-  return plain(a) === plain(b);
+  const plain = (answers: Answers): string => JSON.stringify(Object.entries(answers).sort(([x], [y]) => (x < y ? -1 : 1)));
+  return plain(a.answers) === plain(b.answers) && alike(a.marks, b.marks);
 }
 
 export class DraftKeeper {

@@ -35,6 +35,11 @@ export const ACTION_KEYS: Record<string, string> = {
   Home: "first",
   End: "last",
   v: "preset",
+  x: "mark",
+  "[": "narrower",
+  "]": "wider",
+  ".": "brighter",
+  ",": "darker",
   "+": "zoom-in",
   "-": "zoom-out",
 };

@@ -9,14 +9,17 @@ import { Stage } from "./engine/stage";
 import { kept, missing } from "./form";
 import { command } from "./keys";
 import { connect, type LiveEvent } from "./live";
+import { alike } from "./marks";
 import { outlines } from "./outlines";
 import type { Answer, Answers, Bundle, Mark, Page } from "./types";
+import { commands } from "./ui/commands";
 import { form } from "./ui/form";
 import { model, type HeatState } from "./ui/model";
-import { conflict, marks, previous, saved, toolbar, top } from "./ui/parts";
-import { finder, help, type Entry, type Finder } from "./ui/sheets";
+import { broken, conflict, marks, previous, saved, toolbar, top } from "./ui/parts";
+import { finder, help, type Finder } from "./ui/sheets";
 
 const CLIENT = crypto.randomUUID();
+const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const NOT_SENT = "Not sent: the portal cannot be reached. Your reading is kept; press Enter to try again.";
 
 export class ReadingRoom extends LitElement {
@@ -34,6 +37,7 @@ export class ReadingRoom extends LitElement {
   private help = false;
   private palette: Finder | null = null;
   private cameFrom: HTMLElement | null = null; // what had the focus before the finder
+  private moving: string | null = null; // the mark that the arrow keys move
   private overlays = true;
   private live = false;
   private waiting = 0;
@@ -47,7 +51,12 @@ export class ReadingRoom extends LitElement {
     on: false, run: null, image: null, index: 0, row: 64, opacity: 0.55, threshold: 0.1, smooth: true, map: "inferno", present: false, probe: null,
   };
   private readonly stage = new Stage(
-    (list) => { this.marks = list; this.changed(); },
+    (list) => {
+      const same = alike(this.marks, list); // marks are told again when they are drawn after opening: nothing to save
+      this.marks = list;
+      if (same) this.requestUpdate();
+      else this.changed();
+    },
     (id) => { this.selected = id; this.requestUpdate(); },
   );
 
@@ -82,7 +91,7 @@ export class ReadingRoom extends LitElement {
       await this.updateComplete;
       const root = this.querySelector<HTMLElement>(".views");
       if (!root) return;
-      await this.stage.open(bundle, root, (view, words) => { this.broken(view.element, words); });
+      await this.stage.open(bundle, root, (view, words) => { broken(view.element, words, () => void this.open()); });
       this.stage.restore(this.marks);
       for (const view of this.stage.views) {
         view.element.addEventListener("pointermove", (e) => { this.probe(view.id, e.offsetX, e.offsetY); });
@@ -103,6 +112,7 @@ export class ReadingRoom extends LitElement {
     this.fault = "";
     this.finished = bundle.submitted_at ? "submitted" : null;
     this.wanted.clear();
+    this.moving = null;
     this.key = crypto.randomUUID();
     this.heat = { ...this.heat, on: false, run: null, image: null, probe: null };
     const local = bundle.id ? unsent(localStorage, bundle.id) : null;
@@ -125,18 +135,6 @@ export class ReadingRoom extends LitElement {
   private kept(): void {
     if (this.keeper?.state.kind === "closed") this.finished = "submitted";
     this.requestUpdate();
-  }
-
-  private broken(element: HTMLElement, words: string): void {
-    const note = document.createElement("div");
-    note.className = "broken";
-    note.setAttribute("role", "alert");
-    note.textContent = words;
-    const again = document.createElement("button");
-    again.textContent = "Try again";
-    again.onclick = () => void this.open();
-    note.append(again);
-    element.parentElement?.append(note);
   }
 
   private preload(): void {
@@ -299,6 +297,7 @@ export class ReadingRoom extends LitElement {
     const typing = /^(TEXTAREA|SELECT)$/.test(target.tagName) || (target.tagName === "INPUT" && (target as HTMLInputElement).type !== "range");
     if (event.key === "Escape") {
       this.help = false;
+      this.moving = null;
       if (this.palette) this.find(null);
       else if (typing) target.blur();
       this.requestUpdate();
@@ -308,6 +307,12 @@ export class ReadingRoom extends LitElement {
     if ((typing && !(modifier && event.key.toLowerCase() === "k")) || event.altKey) return;
     if ((event.key === "Enter" || event.key === " ") && (target.tagName === "BUTTON" || target.tagName === "A")) return;
     if (target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
+    const step = this.moving && ARROWS[event.key];
+    if (this.moving && step) {
+      event.preventDefault();
+      this.stage.nudge(this.moving, ...step, event.shiftKey);
+      return;
+    }
     const found = command(event.key, modifier, this.finished ? [] : (this.bundle?.protocol.form ?? []), this.digits);
     if (!found) return;
     event.preventDefault();
@@ -315,6 +320,14 @@ export class ReadingRoom extends LitElement {
     else if (found.kind === "answer") this.set(found.key, found.value);
     else this.act(found.action);
   };
+
+  /** By keys: take hold of the selected mark, or make one with the tool in use. */
+  private placeMark(): void {
+    const enabled = this.bundle?.protocol.tools ?? [];
+    const tool = enabled.find((t) => t === this.tool) ?? enabled.find((t) => t === "rectangle") ?? enabled[0];
+    if (!tool || this.finished) return;
+    this.moving = this.selected ?? this.stage.place(tool);
+  }
 
   private use(tool: string): void {
     this.tool = tool;
@@ -339,24 +352,10 @@ export class ReadingRoom extends LitElement {
       this.querySelector(".views")?.classList.toggle("bare", !this.overlays);
       void this.showModel();
     } else if (action === "remove") { if (this.selected && !this.finished) this.stage.remove(this.selected); }
+    else if (action === "mark") this.placeMark();
     else if (action === "undo") this.stage.undo();
     else this.stage.act(action);
     this.requestUpdate();
-  }
-
-  private commands(): Entry[] {
-    const tools: [string, string][] = [["window", "W"], ["zoom", "Z"], ["pan", "P"], ["magnify", "M"], ["length", "L"], ["rectangle", "R"], ["ellipse", "E"], ["freehand", "F"], ["arrow", "A"]];
-    const actions: [string, string, string][] = [
-      ["invert", "Invert", "I"], ["reset", "Reset the image", "0"], ["preset", "Next window preset", "V"], ["heatmap", "Heat map", "H"], ["overlays", "Overlays on and off", "Space"],
-      ["undo", "Undo", "Ctrl Z"], ["submit", "Submit", "Enter"], ["help", "Keys", "?"],
-    ];
-    return [
-      ...tools.map(([tool, key]) => ({ name: `Tool: ${tool}`, key, run: () => { this.use(tool); } })),
-      ...this.stage.presets().map((p) => ({ name: `Window: ${p.name}`, run: p.use })),
-      ...actions.filter(([action]) => action !== "submit" || this.bundle?.id).map(([action, name, key]) => ({ name, key, run: () => { this.act(action); } })),
-      { name: "Go to the worklist", run: () => { location.href = "/worklist/"; } },
-      { name: "Go home", run: () => { location.href = "/"; } },
-    ];
   }
 
   protected override updated(): void {
@@ -391,7 +390,7 @@ export class ReadingRoom extends LitElement {
       </main>
       ${toolbar(this.tool, bundle?.protocol.tools ?? [], (t) => { this.use(t); }, (a) => { this.act(a); })}
       ${this.help ? help(() => { this.act("help"); }) : nothing}
-      ${finder(this.palette ? this.commands() : [], this.palette, (state) => { this.find(state); })}`;
+      ${finder(this.palette ? commands(this.stage.presets(), Boolean(this.bundle?.id), (t) => { this.use(t); }, (a) => { this.act(a); }) : [], this.palette, (state) => { this.find(state); })}`;
   }
 }
 customElements.define("reading-room", ReadingRoom);

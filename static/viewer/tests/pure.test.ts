@@ -7,6 +7,7 @@ import { earlier, layout } from "../src/hanging";
 import { table } from "../src/heatmap/colours";
 import { paint, valueAt } from "../src/heatmap/paint";
 import { ACTION_KEYS, command, TOOL_KEYS } from "../src/keys";
+import { moved, placed } from "../src/keyboard";
 import { toAnnotation, toMark, type Space } from "../src/marks";
 import { presets } from "../src/presets";
 import { matching } from "../src/ui/sheets";
@@ -85,6 +86,19 @@ describe("geometry", () => {
     const json = { "00280030": { Value: [0, 0] }, "00181164": { Value: [0.1, 0.1] }, "00280010": { Value: [4] } };
     expect(Object.keys(withoutZeroSpacing(json))).toEqual(expect.arrayContaining(["00181164", "00280010"]));
     expect(withoutZeroSpacing(json)["00280030"]).toBeUndefined();
+  });
+});
+
+describe("marks by keys", () => {
+  it("are placed around a point and moved or grown", () => {
+    expect(placed("rectangle", [50, 40], 20)).toEqual([[40, 30], [60, 50]]);
+    const box = { tool: "rectangle" as const, points_px: placed("rectangle", [50, 40], 20) };
+    expect(moved(box, 3, -2, false)).toEqual([[43, 28], [63, 48]]);
+    expect(moved(box, 3, 0, true)).toEqual([[40, 30], [63, 50]]);
+    const round = { tool: "freehand" as const, points_px: placed("freehand", [0, 0], 20) };
+    const wide = moved(round, 5, 0, true);
+    expect(Math.max(...wide.map((p) => p[0]))).toBeCloseTo(15);
+    expect(Math.max(...wide.map((p) => p[1]))).toBeCloseTo(10);
   });
 });
 

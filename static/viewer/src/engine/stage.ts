@@ -3,13 +3,18 @@ import { Enums, eventTarget, RenderingEngine, utilities, type Types } from "@cor
 import * as tools from "@cornerstonejs/tools";
 
 import { layout, type Layout } from "../hanging";
+import { moved, placed } from "../keyboard";
 import { toAnnotation, toMark, type AnnotationLike } from "../marks";
-import type { Bundle, Mark } from "../types";
+import type { Bundle, Mark, Tool } from "../types";
 import { GROUP, start } from "./setup";
 import { Images } from "./space";
 import { View } from "./view";
 
 const { annotation } = tools;
+const PLACED_PART = 0.12; // of the view: size of a mark made by keys
+// factor of the width, and shift of the centre in parts of the width
+const WINDOW_STEPS: Record<string, [number, number]> = { narrower: [0.9, 0], wider: [1.1, 0], brighter: [1, -0.05], darker: [1, 0.05] };
+const STEP = 4; // CSS pixels a key press
 
 export class Stage {
   readonly images = new Images();
@@ -145,6 +150,39 @@ export class Stage {
     this.onMarks(marks);
   }
 
+  /** A new mark in the middle of the focused view, by keys; returns its id. */
+  place(tool: Tool): string | null {
+    const view = this.focused();
+    const imageId = view && this.viewport(view.id).getCurrentImageId();
+    const image = imageId && this.images.image(imageId);
+    if (!view || !image) return null;
+    const { clientWidth, clientHeight } = view.element;
+    const centre = view.imagePoint(clientWidth / 2, clientHeight / 2);
+    if (!centre) return null;
+    const size = Math.min(clientWidth, clientHeight) * PLACED_PART * view.pixels();
+    const mark: Mark = {
+      id: crypto.randomUUID(), tool, sop_uid: image.sopUid, frame: image.frame, points_px: placed(tool, centre, size),
+      points_mm: null, label: null, rating: null, text: "", measurements: {},
+    };
+    this.restore([mark]);
+    this.collect();
+    return mark.id;
+  }
+
+  /** Move a mark by steps on the screen, or with `grow` its far end. */
+  nudge(id: string, dx: number, dy: number, grow: boolean): void {
+    const mark = this.known.get(id);
+    const imageId = mark && this.images.imageId(mark.sop_uid, mark.frame);
+    const view = this.views.find((v) => imageId && v.ids().includes(imageId));
+    if (!mark || !view) return;
+    const step = STEP * view.pixels();
+    this.quiet = true;
+    annotation.state.removeAnnotation(id);
+    this.quiet = false;
+    this.restore([{ ...mark, points_px: moved(mark, dx * step, dy * step, grow) }]);
+    this.collect();
+  }
+
   /** Label, rating and text live beside the drawing. */
   describe(id: string, change: Partial<Pick<Mark, "label" | "rating" | "text">>): void {
     const mark = this.known.get(id);
@@ -185,13 +223,15 @@ export class Stage {
     if (step) view.go(view.index() + step);
     if (action === "first" || action === "last") view.go(action === "first" ? 0 : view.ids().length - 1);
     if (action === "preset") view.nextPreset();
+    const change = WINDOW_STEPS[action];
+    if (change) view.changeWindow(...change);
     viewport.render();
   }
 
   /** The focused view's windows, by name. */
-  presets(): { name: string; use: () => void }[] {
+  presets(): { name: string; run: () => void }[] {
     const view = this.focused();
-    return view ? view.presets().map((p) => ({ name: p.name, use: () => { view.window(p); } })) : [];
+    return view ? view.presets().map((p) => ({ name: p.name, run: () => { view.window(p); } })) : [];
   }
 
   undo(): void {

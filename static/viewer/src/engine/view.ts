@@ -30,6 +30,8 @@ export class View {
   private stack: string[] | null = null;
   private preset = 0;
   private chosen: Types.VOIRange | null = null; // the reader's window, for the whole stack
+  private readonly own = new Map<string, Types.VOIRange>(); // each image's window, as it came
+  private inverted = false;
   private settling = false;
   private fitted = 1;
   /** Half the viewport's height in mm when fitted; shared by the views of a case so that sizes can be compared. */
@@ -91,7 +93,10 @@ export class View {
     // the event comes before the image is taken over; the frame is drawn after this
     queueMicrotask(() => {
       const viewport = this.viewport();
-      const voiRange = this.chosen ?? viewport.getProperties().voiRange;
+      const own = viewport.getProperties().voiRange;
+      const id = viewport.getCurrentImageId();
+      if (own && id && !this.own.has(id)) this.own.set(id, own);
+      const voiRange = this.chosen ?? this.own.get(id ?? "") ?? own;
       if (getShouldUseCPURendering() && voiRange) {
         this.settling = true;
         viewport.setProperties({ voiRange });
@@ -103,7 +108,11 @@ export class View {
 
   /** As it was hung: window, inversion, size and place. */
   reset(): void {
-    this.viewport().resetProperties();
+    const viewport = this.viewport();
+    const voiRange = this.own.get(viewport.getCurrentImageId() ?? "");
+    // the library's own reset leaves an empty view under CPU rendering: "Invalid VOI LUT function"
+    if (getShouldUseCPURendering()) viewport.setProperties({ voiRange, invert: this.inverted });
+    else viewport.resetProperties();
     this.chosen = null;
     this.preset = 0;
     this.fit();
@@ -114,6 +123,14 @@ export class View {
     this.preset = (this.preset + 1) % Math.max(list.length, 1);
     const next = list[this.preset];
     if (next) this.window(next);
+  }
+
+  /** Widen or narrow the window, and shift it by a part of its width. */
+  changeWindow(factor: number, shift: number): void {
+    const range = this.viewport().getProperties().voiRange;
+    if (!range) return;
+    const { windowWidth, windowCenter } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+    this.window({ name: "", width: Math.max(windowWidth * factor, 1), centre: windowCenter + windowWidth * shift });
   }
 
   /** The window and the place in the stack, in the corners. */
@@ -153,6 +170,7 @@ export class View {
     try {
       await Promise.race([viewport.setStack(ids, Math.floor((ids.length - 1) / 2)), failed]);
       this.check();
+      this.inverted = viewport.getProperties().invert ?? false;
       viewport.setProperties({ interpolationType: Enums.InterpolationType.LINEAR });
       this.fit();
       viewport.render();
@@ -232,14 +250,27 @@ export class View {
     );
   }
 
+  /** Image pixel (centres at whole numbers) under a place of this element. */
+  imagePoint(x: number, y: number): Point | null {
+    const viewport = this.viewport();
+    const id = viewport.getCurrentImageId();
+    if (!id) return null;
+    const [column, row] = this.images.toImage(id, viewport.canvasToWorld([x, y]) as World);
+    return [column - 0.5, row - 0.5];
+  }
+
+  /** Image pixels to one CSS pixel. */
+  pixels(): number {
+    const [a, b] = [this.imagePoint(0, 0), this.imagePoint(100, 0)];
+    return a && b ? Math.hypot(b[0] - a[0], b[1] - a[1]) / 100 : 1;
+  }
+
   /** Probability under a mouse position of this element. */
   probe(x: number, y: number): { value: number; patch: [number, number] } | null {
     const ref = this.current();
-    const id = this.viewport().getCurrentImageId();
-    if (!this.heat || !ref || !id) return null;
-    const world = this.viewport().canvasToWorld([x, y]) as World;
-    const [column, row]: Point = this.images.toImage(id, world);
-    return valueAt(this.heat.matrix, this.heat.index, column - 0.5, row - 0.5, ref.columns, ref.rows);
+    const at = this.imagePoint(x, y);
+    if (!this.heat || !ref || !at) return null;
+    return valueAt(this.heat.matrix, this.heat.index, at[0], at[1], ref.columns, ref.rows);
   }
 
   /** Paint the cells; only when the map or its look changes. */

@@ -74,6 +74,18 @@ export function saved(state: SaveState, now: number): TemplateResult {
   return html`<p class="saved ${state.kind}" role="status" data-testid="saved" data-state=${state.kind}>${words}</p>`;
 }
 
+/** In place of an image that cannot be shown: why, and to try again. */
+export function broken(element: HTMLElement, words: string, again: () => void): void {
+  const note = document.createElement("div");
+  note.className = "broken";
+  note.setAttribute("role", "alert");
+  const button = document.createElement("button");
+  button.textContent = "Try again";
+  button.onclick = again;
+  note.append(words, button);
+  element.parentElement?.append(note);
+}
+
 /** Two windows changed the same reading: the reader says which one stays. */
 export function conflict(here: Pick<Draft, "answers" | "marks">, there: Draft, keep: () => void, take: () => void): TemplateResult {
   return html`<div class="conflict" role="alertdialog" aria-label="Changed in another window" data-testid="conflict">

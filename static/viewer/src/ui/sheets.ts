@@ -3,10 +3,10 @@ import { html, nothing, type TemplateResult } from "lit";
 
 export const HELP: [string, [string, string][]][] = [
   ["Image", [
-    ["W", "window: drag"], ["V", "next window preset"], ["Z", "zoom"], ["P", "pan"], ["M", "magnifier"], ["I", "invert"], ["0", "reset the image"], ["+ −", "zoom in, out"],
+    ["W", "window: drag"], ["[ ]", "window narrower, wider"], [", .", "darker, brighter"], ["V", "next window preset"], ["Z", "zoom"], ["P", "pan"], ["M", "magnifier"], ["I", "invert"], ["0", "reset the image"], ["+ −", "zoom in, out"],
     ["↑ ↓", "slice by slice"], ["PgUp PgDn", "ten slices"], ["Home End", "first, last slice"], ["Tab", "next image"],
   ]],
-  ["Marks", [["L", "length"], ["R", "rectangle"], ["E", "ellipse"], ["F", "freehand"], ["A", "arrow"], ["Del", "remove the selected mark"], ["Ctrl Z", "undo"]]],
+  ["Marks", [["L", "length"], ["R", "rectangle"], ["E", "ellipse"], ["F", "freehand"], ["A", "arrow"], ["X", "mark by keys: make or take"], ["← ↑ → ↓", "move it, with Shift grow it"], ["Del", "remove the selected mark"], ["Ctrl Z", "undo"]]],
   ["Form and model", [["Y N", "answer the first question"], ["0 … 9", "answer with a number"], ["A … D", "answer with a letter"], ["Enter", "submit"], ["H", "heat map"], ["Space", "overlays on and off"]]],
   ["Room", [["Ctrl K", "find a command"], ["?", "this sheet"], ["Esc", "close"]]],
 ];
