@@ -166,6 +166,8 @@ def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     if bound.field.widget.__class__.__name__ in {"CheckboxSelectMultiple", "RadioSelect"}:
         css = ""
     attrs: dict[str, str | bool] = {"class": css} if css else {}
+    if large:
+        attrs["placeholder"] = False  # the label says it, and goes on saying it
     described = [f"{bound.auto_id}_help"] if bound.help_text else []
     if bound.errors:
         attrs["aria-invalid"] = "true"
