@@ -31,3 +31,13 @@ export function moved(mark: Pick<Mark, "tool" | "points_px">, dx: number, dy: nu
   const [fx, fy] = [1 + dx / half(0, cx), 1 + dy / half(1, cy)];
   return points.map(([x, y]) => [cx + (x - cx) * fx, cy + (y - cy) * fy]);
 }
+
+/** The points shifted so that none lies outside an image of this size, as far as they fit. */
+export function inside(points: Point[], columns: number, rows: number): Point[] {
+  const shift = (at: 0 | 1, size: number): number => {
+    const values = points.map((p) => p[at]);
+    return Math.max(-Math.min(...values), 0) + Math.min(size - 1 - Math.max(...values), 0);
+  };
+  const [dx, dy] = [shift(0, columns), shift(1, rows)];
+  return points.map(([x, y]) => [x + dx, y + dy]);
+}

@@ -7,7 +7,7 @@ import { earlier, layout } from "../src/hanging";
 import { table } from "../src/heatmap/colours";
 import { paint, valueAt } from "../src/heatmap/paint";
 import { ACTION_KEYS, command, TOOL_KEYS } from "../src/keys";
-import { moved, placed } from "../src/keyboard";
+import { inside, moved, placed } from "../src/keyboard";
 import { toAnnotation, toMark, type Space } from "../src/marks";
 import { presets } from "../src/presets";
 import { matching } from "../src/ui/sheets";
@@ -95,6 +95,7 @@ describe("marks by keys", () => {
     const box = { tool: "rectangle" as const, points_px: placed("rectangle", [50, 40], 20) };
     expect(moved(box, 3, -2, false)).toEqual([[43, 28], [63, 48]]);
     expect(moved(box, 3, 0, true)).toEqual([[40, 30], [63, 50]]);
+    expect(inside([[-5, 2], [5, 9]], 20, 8)).toEqual([[0, 0], [10, 7]]);
     const round = { tool: "freehand" as const, points_px: placed("freehand", [0, 0], 20) };
     const wide = moved(round, 5, 0, true);
     expect(Math.max(...wide.map((p) => p[0]))).toBeCloseTo(15);

@@ -3,9 +3,9 @@ import { Enums, eventTarget, RenderingEngine, utilities, type Types } from "@cor
 import * as tools from "@cornerstonejs/tools";
 
 import { layout, type Layout } from "../hanging";
-import { moved, placed } from "../keyboard";
+import { inside, moved, placed } from "../keyboard";
 import { toAnnotation, toMark, type AnnotationLike } from "../marks";
-import type { Bundle, Mark, Tool } from "../types";
+import type { Bundle, Mark, Point, Tool } from "../types";
 import { GROUP, start } from "./setup";
 import { Images } from "./space";
 import { View } from "./view";
@@ -157,11 +157,14 @@ export class Stage {
     const image = imageId && this.images.image(imageId);
     if (!view || !image) return null;
     const { clientWidth, clientHeight } = view.element;
-    const centre = view.imagePoint(clientWidth / 2, clientHeight / 2);
-    if (!centre) return null;
+    const [from, to] = [view.imagePoint(0, 0), view.imagePoint(clientWidth, clientHeight)];
+    if (!from || !to) return null;
+    // the middle of the part of the image that is seen, which may lean on one side of the view
+    const middle = (a: number, b: number, last: number): number => (Math.min(Math.max(a, 0), last) + Math.min(Math.max(b, 0), last)) / 2;
+    const centre: Point = [middle(from[0], to[0], image.columns - 1), middle(from[1], to[1], image.rows - 1)];
     const size = Math.min(clientWidth, clientHeight) * PLACED_PART * view.pixels();
     const mark: Mark = {
-      id: crypto.randomUUID(), tool, sop_uid: image.sopUid, frame: image.frame, points_px: placed(tool, centre, size),
+      id: crypto.randomUUID(), tool, sop_uid: image.sopUid, frame: image.frame, points_px: inside(placed(tool, centre, size), image.columns, image.rows),
       points_mm: null, label: null, rating: null, text: "", measurements: {},
     };
     this.restore([mark]);
@@ -179,7 +182,9 @@ export class Stage {
     this.quiet = true;
     annotation.state.removeAnnotation(id);
     this.quiet = false;
-    this.restore([{ ...mark, points_px: moved(mark, dx * step, dy * step, grow) }]);
+    const image = imageId && this.images.image(imageId);
+    const points = moved(mark, dx * step, dy * step, grow);
+    this.restore([{ ...mark, points_px: image && !grow ? inside(points, image.columns, image.rows) : points }]);
     this.collect();
   }
 
