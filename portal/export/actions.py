@@ -113,6 +113,9 @@ def send_return(return_pk: uuid.UUID | str) -> Return:
     row = Return.objects.select_related("destination", "case__study", "case__protocol").get(pk=return_pk)
     if row.state != Return.State.QUEUED:
         return row
+    if not row.destination.active:
+        _advance(row, Return.State.FAILED, error="The destination is closed.", next_at=None)
+        return row
     attempts = row.attempts + 1
     try:
         report = build_report(row.case, row.destination)

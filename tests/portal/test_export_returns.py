@@ -283,6 +283,21 @@ def test_a_peer_that_is_away_is_tried_again_with_growing_pauses(cast: Cast, tmp_
 
 
 @db
+def test_nothing_goes_to_a_closed_destination(cast: Cast, tmp_path: Path, peer: Pacs) -> None:
+    _, study = arrived(cast, tmp_path / "in")
+    case = settled_case(cast, study, [])
+    where = destination(cast, peer.port)
+    (row,) = queue_returns(case.pk)
+    where.active = False
+    where.save()
+    assert queue_returns(case.pk) == []
+    tasks.send_return(str(row.pk))
+    row.refresh_from_db()
+    assert (row.state, row.error, row.next_at) == ("failed", "The destination is closed.", None)
+    assert peer.objects() == [] and resend_due() == 0
+
+
+@db
 def test_a_failed_return_is_sent_again_by_a_pacs_administrator(cast: Cast, tmp_path: Path) -> None:
     _, study = arrived(cast, tmp_path / "in")
     case = settled_case(cast, study, [])
