@@ -156,6 +156,8 @@ CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
+    "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
+    "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
@@ -216,7 +218,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["portal.core.parsers.StorableJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "portal.core.errors.api_exception_handler",
     "DEFAULT_PAGINATION_CLASS": "portal.core.pagination.KeysetPagination",

@@ -28,7 +28,7 @@ def up(home: Home, *, with_demo: bool) -> None:
 
 def down(home: Home) -> None:
     """End the portal that runs in this home, wherever it was started."""
-    pid = Supervisor(home, quiet=True).running_pid()
+    pid = home.running_pid()
     if pid is None or not children.alive(pid, "deploy.embedded"):
         print("concord: nothing runs here")
         return

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.embedded import children
+from deploy.embedded.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {
     "web": ("CONCORD_PORT", 8000, "the portal's pages"),
@@ -66,14 +69,18 @@ class Home:
             missing["demo_password"] = given or "-".join(secrets.choice(WORDS) for _ in range(3)) + "-26"
         if missing:
             self.secrets |= missing
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w") as out:
-                json.dump(self.secrets, out)
+            write_whole(file, json.dumps(self.secrets))
 
     def _choose_ports(self) -> None:
-        """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there."""
+        """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there.
+
+        Beside a running portal they are that portal's, whatever the environment asks for now.
+        """
         kept_file = self.path / "run" / "ports.json"
         kept = json.loads(kept_file.read_text()) if kept_file.exists() else {}
+        if kept.keys() >= PORTS.keys() and children.alive(self.running_pid(), "deploy.embedded"):
+            self.ports = kept
+            return
         for name, (variable, default, _) in PORTS.items():
             asked = os.environ.get(variable)
             try:
@@ -85,7 +92,19 @@ class Home:
             if not asked and name in {"postgres", "valkey"} and name not in kept and taken(port):
                 port = free_port()
             self.ports[name] = port
-        kept_file.write_text(json.dumps({n: self.ports[n] for n in ("postgres", "valkey")}))
+        write_whole(kept_file, json.dumps(self.ports))
+
+    @property
+    def pid_file(self) -> Path:
+        """Where the supervisor's process id stands."""
+        return self.path / "run" / "supervisor.pid"
+
+    def running_pid(self) -> int | None:
+        """Process id of the supervisor that last started here."""
+        try:
+            return int(self.pid_file.read_text())
+        except (OSError, ValueError):
+            return None
 
     def database_url(self, role: str) -> str:
         """Address of the embedded database for a role: owner, app or identities."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from deploy.embedded.config import ROOT
+from deploy.embedded.files import write_whole
 from deploy.embedded.supervisor import PYTHON, Supervisor
 
 
@@ -33,7 +34,7 @@ def once(supervisor: Supervisor, name: str, state: str) -> bool:
 
 def did(supervisor: Supervisor, name: str, state: str) -> None:
     """Remember that a step ran with these inputs."""
-    (supervisor.home.path / "run" / f"{name}.done").write_text(state)
+    write_whole(supervisor.home.path / "run" / f"{name}.done", state)
 
 
 def bring_up(supervisor: Supervisor, *, with_demo: bool) -> None:
@@ -82,9 +83,7 @@ def write_demo_json(supervisor: Supervisor, users: list[dict[str, object]]) -> P
         "users": users,
     }
     path = home.path / "demo.json"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as out:
-        json.dump(content, out, indent=2)
+    write_whole(path, json.dumps(content, indent=2))
     return path
 
 

@@ -18,6 +18,7 @@ from typing import IO
 
 from deploy.embedded import children
 from deploy.embedded.config import ROOT, Home, StartError
+from deploy.embedded.files import write_whole
 from deploy.embedded.postgres import Postgres
 from deploy.embedded.valkey import Valkey
 
@@ -86,26 +87,19 @@ class Supervisor:
         self.processes: list[Process] = []
         self.ending = False
         self.quiet = quiet
-        self.pid_file = home.path / "run" / "supervisor.pid"
 
     # --- start ---------------------------------------------------------------------------------
     def start_servers(self) -> None:
         """Start PostgreSQL and Valkey, unless outside ones are used."""
-        if children.alive(self.running_pid(), "deploy.embedded"):
-            raise StartError(f"the portal already runs here (process {self.running_pid()}); `make demo-stop` ends it")
+        running = self.home.running_pid()
+        if children.alive(running, "deploy.embedded"):
+            raise StartError(f"the portal already runs here (process {running}); `make demo-stop` ends it")
         self.home.check_ports()
-        self.pid_file.write_text(str(os.getpid()))
+        write_whole(self.home.pid_file, str(os.getpid()))
         if self.valkey:
             self.valkey.start()
         if self.postgres:
             self.postgres.start()
-
-    def running_pid(self) -> int | None:
-        """Process id of the supervisor that last started here."""
-        try:
-            return int(self.pid_file.read_text())
-        except (OSError, ValueError):
-            return None
 
     def manage(self, *arguments: str, zone: str = "owner", **env: str) -> None:
         """Run a management command in a zone; raises StartError with its last lines when it fails."""
@@ -147,7 +141,7 @@ class Supervisor:
         )
         process.started = time.monotonic()
         pids = {p.name: p.child.pid for p in self.processes if p.child}
-        (self.home.path / "run" / "pids.json").write_text(json.dumps(pids))
+        write_whole(self.home.path / "run" / "pids.json", json.dumps(pids))
         assert process.child.stdout is not None
         threading.Thread(target=self._copy, args=(process.name, process.child.stdout, log), daemon=True).start()
 
@@ -239,5 +233,5 @@ class Supervisor:
             self.valkey.stop()
         if self.postgres:
             self.postgres.stop()
-        if self.running_pid() == os.getpid():
-            self.pid_file.unlink(missing_ok=True)
+        if self.home.running_pid() == os.getpid():
+            self.home.pid_file.unlink(missing_ok=True)

@@ -188,7 +188,13 @@ class Assignment(StateModel):
         ]
         indexes = [
             models.Index(fields=["reader", "state"], name="assignment_of_reader"),
-            models.Index(fields=["organisation", "state", "-priority", "created_at"], name="assignment_queue"),
+            # the queue of each kind, in the order in which it is taken
+            models.Index(
+                fields=["organisation", "kind", "-priority", "created_at", "id"],
+                condition=models.Q(state="offered"),
+                name="assignment_queue",
+            ),
+            models.Index(fields=["expires_at"], condition=models.Q(state="claimed"), name="assignment_claims"),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -51,6 +52,11 @@ def test_nothing_outlives_the_supervisor_and_data_stay(home: Path) -> None:
     process, second = start_portal(home)
     assert second.user("alice")["token"] == token  # the same database
     assert second.as_("alice").get("/api/v1/worklist/")["items"] == []
+    # from another terminal, where nobody set the ports
+    bare = {k: v for k, v in os.environ.items() if not k.endswith("_PORT")} | {"CONCORD_HOME": str(home)}
+    command = [sys.executable, "-m", "deploy.embedded", "status"]
+    said = subprocess.run(command, env=bare, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.count("answers") == 4 and str(httpx.URL(second.url).port) in said
     process.send_signal(signal.SIGINT)  # Ctrl-C
     assert process.wait(60) == 0
     wait_for(lambda: not of_home(home), 10, "Ctrl-C leaves no process")

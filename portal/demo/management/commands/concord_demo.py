@@ -31,7 +31,9 @@ class Command(BaseCommand):
         path: Path = options["json"]
         known = {u["name"]: u["token"] for u in json.loads(path.read_text())} if path.exists() else {}
         made = people.set_up(password, known)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as out:
+        # whole or not at all: the tokens of the people that exist already are read from it
+        fresh = path.with_name(f".{path.name}.new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             json.dump(made, out)
+        os.replace(fresh, path)
         self.stdout.write(f"{len(made)} people are set up")
