@@ -13,7 +13,7 @@ from portal.accounts.actions import create_token
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.billing.models import LedgerEntry
 from portal.core import storage
-from portal.export.models import DataSet
+from portal.export.models import DataSet, Destination, Return
 from portal.functions.models import FunctionVersion, InferenceFunction
 from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
@@ -51,7 +51,8 @@ class World:
         self.objects = self._objects(cast)
         # words that nobody outside may ever read; the rest are short numbers
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
-                 "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger")  # fmt: skip
+                 "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
+                 "return", "peer_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -93,6 +94,10 @@ class World:
         receipt = Receipt.objects.create(
             organisation=lakeside, source=source, state=Receipt.State.QUARANTINED, size=1, digest="0" * 64, reason="x"
         )
+        peer = Destination.objects.create(
+            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="h", port=104
+        )
+        back = Return.objects.create(organisation=lakeside, destination=peer, case=case, state="failed")
         rule = HeaderRule.objects.create(
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )
@@ -125,6 +130,9 @@ class World:
             "function": "lakesides-own-function",
             "version": version.pk,
             "data_set": data_set.pk,
+            "peer": peer.pk,
+            "peer_name": peer.name,
+            "return": back.pk,
             "source": source.pk,
             "source_name": source.name,
             "rule": rule.pk,

@@ -71,6 +71,7 @@ INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
 WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
 SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
+PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104"}
 RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
@@ -85,6 +86,13 @@ ROUTES: dict[str, Route] = {
     "programmes/<slug>/cases/<number>/": Route(get=CAROL, ids=CASE),
     "programmes/<slug>/data-sets/": Route(post=CAROL, ids=PROGRAMME),
     "programmes/<slug>/data-sets/<data_set>/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
+    "programmes/<slug>/cases/<number>/report/": Route(get=CAROL, ids=CASE),
+    "data-sets/": Route(get=CAROL, own=GET, shows="data_set", seen_by=CAROL),
+    "returns/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
+    "returns/<return_id>/retry/": Route(post=DAVE, ids={"return_id": "return"}),
+    "destinations/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
+    "destinations/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PEER),
+    "destinations/<destination_id>/": Route(get=DAVE, post=DAVE, ids={"destination_id": "peer"}, body=PEER),
     "account/organisation/": Route(post=ALL, own=POST, body={"organisation": "lakeside"}),
     "account/members/": Route(get=GRACE, post=GRACE, own=BOTH, shows="alice_name", seen_by=GRACE),
     "account/members/<pk>/": Route(post=GRACE, ids={"pk": "membership"}, body={"roles": ["auditor"], "active": "on"}),
