@@ -49,7 +49,7 @@ def read_by_two(cast: Cast, alice: dict[str, Any], bob: dict[str, Any], **more: 
 
 def protocol(rule: str = "majority", **values: Any) -> None:
     programme = Programme.objects.get(slug="screening-mammography")
-    new_protocol(programme, readers_per_case=2, consensus_rule={"id": rule}, **values)
+    new_protocol(programme, by=None, readers_per_case=2, consensus_rule={"id": rule}, **values)
 
 
 def scored(case: Case) -> dict[str, ReadingScore]:
