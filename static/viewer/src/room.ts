@@ -81,7 +81,6 @@ export class ReadingRoom extends LitElement {
     void this.open();
   }
 
-  // --- a case ----------------------------------------------------------------------------------
   private async open(): Promise<void> {
     await this.updateComplete;
     try {
