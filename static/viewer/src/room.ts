@@ -38,6 +38,7 @@ export class ReadingRoom extends LitElement {
   private palette: Finder | null = null;
   private cameFrom: HTMLElement | null = null; // what had the focus before the finder
   private moving: string | null = null; // the mark that the arrow keys move
+  private dirty = false; // the reader changed something since the case was opened
   private overlays = true;
   private live = false;
   private waiting = 0;
@@ -52,7 +53,8 @@ export class ReadingRoom extends LitElement {
   };
   private readonly stage = new Stage(
     (list) => {
-      const same = alike(this.marks, list); // marks are told again when they are drawn after opening: nothing to save
+      // restored marks are told again when they are drawn and measured: nothing to save before the reader changed something
+      const same = alike(this.marks, list) && !this.dirty;
       this.marks = list;
       if (same) this.requestUpdate();
       else this.changed();
@@ -79,7 +81,6 @@ export class ReadingRoom extends LitElement {
     void this.open();
   }
 
-  // --- a case ----------------------------------------------------------------------------------
   private async open(): Promise<void> {
     await this.updateComplete;
     try {
@@ -113,6 +114,7 @@ export class ReadingRoom extends LitElement {
     this.finished = bundle.submitted_at ? "submitted" : null;
     this.wanted.clear();
     this.moving = null;
+    this.dirty = false;
     this.key = crypto.randomUUID();
     this.heat = { ...this.heat, on: false, run: null, image: null, probe: null };
     const local = bundle.id ? unsent(localStorage, bundle.id) : null;
@@ -147,6 +149,7 @@ export class ReadingRoom extends LitElement {
   }
 
   private changed(): void {
+    this.dirty = true;
     this.keeper?.keep(this.content());
     this.requestUpdate();
   }
