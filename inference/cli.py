@@ -23,7 +23,7 @@ NUMBERS: dict[str, type] = {
     "threads": int, "workers": int, "patience": int, "memory_mb": int,
 }  # fmt: skip
 SWITCHES = ("patient_inputs", "deterministic", "tensorboard")
-WORDS = ("root", "network", "pooling", "plan", "precision", "devices", "cache")
+WORDS = ("root", "start", "network", "pooling", "plan", "precision", "devices", "cache")
 LIMITS = ("stop", "minutes", "patience", "threads", "workers", "devices")
 
 
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--root", help="the folder of the set")
     train.add_argument("--out", required=True, help="folder of the run")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out; only limits may change")
+    train.add_argument("--start", help="weights.safetensors of the same network to go on from with this set")
     train.add_argument("--network", choices=("multiresolution", "resnet18"))
     train.add_argument("--pooling", choices=("lse_lba", "lse", "nor", "gm", "mean", "max", "low_pass"))
     train.add_argument("--plan", choices=("one-cycle", "constant", "plateau"))

@@ -22,10 +22,10 @@ PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 MOST_PIXELS = 100_000_000
 
 
-def display_values(path: Path) -> NDArray[np.float32]:
-    """(rows, columns) float32 in [0, 1]. SetError names a file that cannot be read."""
+def display_values(path: Path, least: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """(rows, columns) float32 in [0, 1]; `least` as for read_image. SetError names a file that cannot be read."""
     if path.suffix.lower() not in PICTURES:
-        return read_image(path).pixels
+        return read_image(path, least=least).pixels
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MOST_PIXELS:
@@ -59,7 +59,9 @@ def reader(paths: list[Path], config: TrainConfig) -> Callable[[int], Bytes]:
 
     def read(row: int) -> Bytes:
         if not done[row]:
-            kept[row] = np.round(config.prepare(display_values(paths[row])).pixels * 255).astype(np.uint8)
+            kept[row] = np.round(config.prepare(display_values(paths[row], config.input_size)).pixels * 255).astype(
+                np.uint8
+            )
             done[row] = 1
         return kept[row]
 

@@ -128,8 +128,9 @@ class FunctionPackage:
         return Batch(tuple(good), pixels, tuple(refused), (time.perf_counter() - started) * 1000)
 
     def _read(self, path: Path, hint: ViewHint | None) -> Read:
-        image = read_image(path, self.limits, hint)
+        image = read_image(path, self.limits, hint, self.manifest.input_size)
         prepared = PREPARATIONS[self.manifest.preprocessing](image.pixels, self.manifest.input_size)
+        prepared = replace(prepared, geometry=prepared.geometry.of_larger(image.factor, image.rows, image.columns))
         empty = np.zeros((0, 0), dtype=np.float32)  # full-size pixels would fill the memory of a long run
         light = replace(image, pixels=empty)
         return Read(light, (image.rows, image.columns), prepared)

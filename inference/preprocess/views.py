@@ -30,6 +30,22 @@ class Geometry:
     step_y: float
     mirrored: bool
 
+    def of_larger(self, factor: int, rows: int, columns: int) -> Geometry:
+        """The same input in an image of `rows` × `columns` of which this one holds the means of factor² pixels."""
+        if factor == 1:
+            return self
+        # the last column of means may reach beyond the image's right edge, from where mirrored inputs count
+        beyond = self.columns * factor - columns if self.mirrored else 0
+        return Geometry(
+            rows,
+            columns,
+            self.left * factor - beyond,
+            self.top * factor,
+            self.step * factor,
+            self.step_y * factor,
+            self.mirrored,
+        )
+
     def to_image(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 2) input coordinates (u, v) → (n, 2) image coordinates (x, y), clipped to the image."""
         x = self.left + points[:, 0] * self.step

@@ -58,6 +58,7 @@ class TrainConfig:
     shares: tuple[float, float] = (0.7, 0.15)  # of the patients, for training and validation; the rest is the test
     input_size: tuple[int, int] = (256, 256)
     network: str = "multiresolution"  # or "resnet18", the baseline
+    start: str = ""  # weights.safetensors of a run or package of the same network, to go on from with other data
     width: int = 16
     growth: int = 12
     depth: int = 2

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
@@ -116,6 +118,11 @@ class Training(LightningModule):
         self.config = config
         # Not channels_last: on CPU (torch 2.13) its backward pass through MalignancyNetwork corrupts memory.
         self.network = build(config)
+        if config.start:
+            try:
+                self.network.load_state_dict(load_file(config.start))
+            except (OSError, SafetensorError, RuntimeError) as error:
+                raise ValueError(f"{config.start} cannot be started from: {error}") from error
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, batch: Batch) -> HeatmapOutput:

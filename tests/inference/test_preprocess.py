@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 
-from inference.phantoms import BreastCase
+from inference.phantoms import BreastCase, breast_case
 from inference.preprocess import (
     ImageError,
     Limits,
@@ -193,6 +193,42 @@ def test_lesion_is_found_again_through_the_geometry(small_case: BreastCase) -> N
             )
             assert min(box) >= 0 and box[2] <= 384 and box[3] <= 512
             assert geometry.box_to_image(box) == pytest.approx(lesion.box, abs=0.5)
+
+
+@pytest.mark.parametrize("shape", [(1024, 832), (1031, 821)])
+def test_a_large_image_is_averaged_before_it_is_windowed(
+    chest_file: Path, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    values = np.random.default_rng(5).integers(1000, 2000, shape, dtype=np.uint16)
+    path = changed(chest_file, tmp_path, PixelData=values.tobytes(), Rows=shape[0], Columns=shape[1],
+                   WindowCenter=1500, WindowWidth=2001)  # fmt: skip
+    image = read_image(path, least=(128, 100))
+    assert (image.factor, image.rows, image.columns) == (4, *shape)
+    inside = values[: shape[0] // 4 * 4, : shape[1] // 4 * 4]
+    means = inside.reshape(shape[0] // 4, 4, shape[1] // 4, 4).mean((1, 3))
+    wanted = (means - 1499.5) / 2000 + 0.5  # PS3.3 C.11.2.1.2
+    assert np.abs(image.pixels[: wanted.shape[0], : wanted.shape[1]] - wanted).max() < 1e-3
+    assert read_image(path, least=(512, 416)).factor == 1 == read_image(path).factor
+    ds = dcmread(path)
+    ds.add_new("PixelPaddingValue", "US", 0)
+    ds.save_as(path)
+    assert read_image(path, least=(128, 100)).factor == 1  # a mean with padding in it would be of nothing
+
+
+@pytest.mark.parametrize("name", ["L", "R"])
+def test_averaging_moves_nothing(name: str, tmp_path: Path) -> None:
+    files = breast_case(43, malignant=True, size=(2048, 1661)).write(tmp_path)
+    path = next(p for p in files if dcmread(p).ImageLaterality == name)
+    size = (256, 192)
+    whole, small = read_image(path), read_image(path, least=size)
+    assert small.factor == 4
+    first = prepare_breast(whole.pixels, size).geometry
+    second = prepare_breast(small.pixels, size).geometry.of_larger(small.factor, small.rows, small.columns)
+    assert first.mirrored == second.mirrored == (name == "R") and (second.rows, second.columns) == (2048, 1661)
+    corners = np.array([[0.0, 0.0], [192.0, 256.0], [96.0, 128.0]])
+    # the outline is found on a grid of 8 or so pixels; more would be a shift
+    assert np.abs(first.to_image(corners) - second.to_image(corners)).max() <= 24
+    assert np.abs(prepare_breast(whole.pixels, size).pixels - prepare_breast(small.pixels, size).pixels).mean() < 0.03
 
 
 def test_map_comes_back_to_its_place_in_the_image(small_case: BreastCase) -> None:
