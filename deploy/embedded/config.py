@@ -42,7 +42,7 @@ class Home:
     def open(cls, path: Path | None = None) -> Home:
         """Open or make the home named by CONCORD_HOME (default ./var)."""
         home = cls((path or Path(os.environ.get("CONCORD_HOME") or ROOT / "var")).resolve())
-        for name in ("run", "log", "secrets", "storage/archive", "storage/identities/landing"):
+        for name in ("run/metrics", "log", "secrets", "storage/archive", "storage/identities/landing"):
             (home.path / name).mkdir(parents=True, exist_ok=True)
         (home.path / "secrets").chmod(0o700)
         (home.path / "storage" / "identities").chmod(0o700)
@@ -95,6 +95,11 @@ class Home:
         write_whole(kept_file, json.dumps(self.ports))
 
     @property
+    def metrics(self) -> Path:
+        """Where the processes keep what they count, for the page that adds it up."""
+        return self.path / "run" / "metrics"
+
+    @property
     def pid_file(self) -> Path:
         """Where the supervisor's process id stands."""
         return self.path / "run" / "supervisor.pid"
@@ -133,6 +138,7 @@ class Home:
             "SECRET_KEY": os.environ.get("SECRET_KEY") or self.secrets["secret_key"],
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "PYTHONUNBUFFERED": "1",
+            "PROMETHEUS_MULTIPROC_DIR": str(self.metrics),
         }
         if zone == "identities":
             env["CONCORD_VAULT_KEY"] = os.environ.get("CONCORD_VAULT_KEY") or self.secrets["vault_key"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -96,6 +97,8 @@ class Supervisor:
             raise StartError(f"the portal already runs here (process {running}); `make demo-stop` ends it")
         self.home.check_ports()
         write_whole(self.home.pid_file, str(os.getpid()))
+        shutil.rmtree(self.home.metrics, ignore_errors=True)  # of processes that ended
+        self.home.metrics.mkdir()
         if self.valkey:
             self.valkey.start()
         if self.postgres:

@@ -15,7 +15,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from portal.celery import app
-from portal.core import outbox
+from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
@@ -37,7 +37,8 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
                 outbox.lease(outbox_id, private=queue == "identities") as mine,
             ):
                 if mine:
-                    body(*args, **payload)
+                    with metrics.task(body.__name__):
+                        body(*args, **payload)
 
         name = f"{body.__module__}.{body.__name__}"
         QUEUES[name] = queue

@@ -11,11 +11,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from portal.accounts.models import Membership, Role
 from portal.billing.queries import usage
 from portal.core.errors import body
+from portal.core.metrics import page
 from portal.home import page_queries
 from portal.home.navigation import pages
 from portal.programmes import queries as programme_queries
@@ -101,7 +102,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus metrics; open to scrapers on loopback and to nobody else."""
     if request.META.get("REMOTE_ADDR") not in {"127.0.0.1", "::1"}:
         return error_404(request)
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(page(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _error(request: HttpRequest, status: int, code: str, title: str, words: str) -> HttpResponse:

@@ -213,6 +213,19 @@ def test_use_and_credits_are_in_the_ledger_once(stack: Stack, arrived: str) -> N
     assert kinds.count("reading") >= 3 and kinds.count("run") >= 1
 
 
+def test_all_processes_are_counted_on_one_page(stack: Stack, arrived: str) -> None:
+    finished_run(stack.as_("erin"), arrived)
+    lines = httpx.get(f"{stack.url}/metrics").text.splitlines()
+    values = {name: float(value) for name, _, value in (x.rpartition(" ") for x in lines if not x.startswith("#"))}
+    assert values['concord_task_seconds_count{how="done",task="execute_run"}'] >= 1  # the gpu worker's
+    assert values["concord_inference_batch_images_count"] >= 1
+    assert values["concord_inference_loaded_bytes"] > 100_000
+    assert values['concord_task_seconds_count{how="done",task="deidentify_receipt"}'] >= 4  # the identities worker's
+    pages = [name for name in values if name.startswith("concord_http_seconds_count")]
+    assert any('route="api/v1/studies/<str:study_uid>/runs/"' in name for name in pages)  # the web's
+    assert arrived not in "".join(lines)
+
+
 def _try(action: Any, *args: Any) -> Any:
     try:
         return action(*args)
