@@ -147,6 +147,7 @@ ROUTES: dict[str, Route] = {
     "api/v1/studies/<study_uid>/runs/": Route(get=READS, post=RUNS, shows="run", seen_by=RUNS),
     "api/v1/runs/<run_id>/": Route(get=RUNS, ids={"run_id": "run"}),
     "api/v1/runs/<run_id>/retry/": Route(post=RUNS, ids={"run_id": "failed_run"}),
+    "api/v1/runs/<run_id>/cancel/": Route(post=RUNS, ids={"run_id": "failed_run"}),  # 409: it has ended
     "api/v1/runs/<run_id>/matrix/<sop_uid>/": Route(get=RUNS, ids={"run_id": "run"}),
     "functions/": Route(get=REGISTRY, own=GET, shows="function", seen_by=REGISTRY),
     "functions/<slug>/": Route(get=REGISTRY, ids=FUNCTION),
