@@ -150,16 +150,7 @@ def test_no_json_makes_a_server_error(cast: Cast, case: Case, path: str) -> None
     ]
     seen = set()
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(
-        st.sampled_from(doors), st.dictionaries(NAMES, VALUE), st.dictionaries(PLACES, VALUE), VALUE, st.integers(0, 9)
-    )
-    def throw(where: tuple[str, str], fields: dict[str, str], places: dict[str, str], whole: str, dice: int) -> None:
-        body = written({**good, **final, **fields})
-        if dice > 4:
-            body = written({**good, **final, "marks": f"[{written({**mark(case), **places})}]", **fields})
-        if dice == 0:
-            body = whole
+    def ask(where: tuple[str, str], body: bytes | str) -> None:
         answer = getattr(alice, where[0])(where[1], body, "application/json")
         name = where[1].split("/")[-2]
         seen.add((name, answer.status_code))
@@ -170,6 +161,20 @@ def test_no_json_makes_a_server_error(cast: Cast, case: Case, path: str) -> None
             Reading.objects.all().delete()
             Assignment.objects.filter(case=case).update(state="offered", reader=None)
 
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(doors), st.dictionaries(NAMES, VALUE), st.dictionaries(PLACES, VALUE), VALUE, st.integers(0, 9)
+    )
+    def throw(where: tuple[str, str], fields: dict[str, str], places: dict[str, str], whole: str, dice: int) -> None:
+        body = written({**good, **final, **fields})
+        if dice > 4:
+            body = written({**good, **final, "marks": f"[{written({**mark(case), **places})}]", **fields})
+        ask(where, whole if dice == 0 else body)
+
+    # the controls, whatever is drawn afterwards: good ones pass, bad ones are refused
+    bad = [(doors[0], {"active_ms": "1e400"}), (doors[0], {"marks": "7"}), (doors[1], {"answers": "{}"})]
+    for where, fields in [(doors[0], {}), (doors[1], {}), *bad, *[(where, {}) for where in doors[2:]]]:
+        ask(where, written({**good, **final, **fields}))
     throw()
     assert {name for name, _ in seen} == {"draft", "submit", "reveal", "release", "claim"}
     assert {("submit", 200), ("submit", 422), ("draft", 200), ("draft", 400), ("draft", 422)} <= seen
