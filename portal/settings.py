@@ -156,16 +156,15 @@ CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
+    "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
+    "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
 
 # --- sign-in -------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+AUTHENTICATION_BACKENDS = ["portal.accounts.people_only.PeopleOnly"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -177,6 +176,10 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "portal.accounts.adapter.ClosedSignup"
+ACCOUNT_FORMS = {
+    "reset_password": "portal.accounts.people_only.ResetForm",
+    "user_token": "portal.accounts.people_only.ResetKeyForm",
+}
 ACCOUNT_RATE_LIMITS = {"login_failed": "20/5m/ip,5/5m/key"}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Concord"
@@ -215,7 +218,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["portal.core.parsers.StorableJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "portal.core.errors.api_exception_handler",
     "DEFAULT_PAGINATION_CLASS": "portal.core.pagination.KeysetPagination",

@@ -1,8 +1,12 @@
 """All addresses; each step brings its own."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+# the admin's own form knows neither the second factor nor the limits of the portal's sign-in
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 handler400 = "portal.home.views.error_400"
 handler403 = "portal.home.views.error_404"  # forbidden and missing look the same

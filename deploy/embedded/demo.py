@@ -57,8 +57,8 @@ def bring_up(supervisor: Supervisor, *, with_demo: bool) -> None:
     if with_demo and (once(supervisor, "demo", setup) or not people.exists()):
         supervisor.say("preparing people, programmes and functions")
         password = home.secrets["demo_password"]
-        supervisor.manage("concord_register_packages")
         supervisor.manage("concord_demo", "--json", str(people), CONCORD_DEMO_PASSWORD=password)
+        supervisor.manage("concord_register_packages", "--owner", "lakeside")
         people.chmod(0o600)
         did(supervisor, "demo", setup)
     supervisor.start_processes()

@@ -13,6 +13,7 @@ from portal.accounts.authentication import digest
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.accounts.queries import has_role
 from portal.core.errors import Refused
+from portal.core.live import announce, user_group
 
 
 @transaction.atomic
@@ -62,6 +63,8 @@ def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bo
     if not has_role(by, membership.organisation_id, Role.ACCOUNT_ADMIN):
         raise Refused("not_found", "Not found.", status=404)
     wanted = sorted({role for role in roles if role in Role.values})
+    # two administrators who step down at once must not both be told that the other stays
+    Organisation.objects.select_for_update(no_key=True).get(pk=membership.organisation_id)
     others = Membership.objects.filter(
         organisation=membership.organisation_id, active=True, roles__contains=[Role.ACCOUNT_ADMIN]
     ).exclude(pk=membership.pk)
@@ -69,4 +72,5 @@ def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bo
         raise Refused("last_admin", "Someone has to stay account administrator.")
     membership.roles, membership.active = wanted, active
     membership.save(update_fields=["roles", "active"])
+    announce([user_group(membership.user_id)], "membership.changed", {})  # open connections look again
     return membership

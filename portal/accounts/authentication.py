@@ -38,7 +38,7 @@ class TokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed("This token is not valid.")
         if token.last_used_at is None or token.last_used_at < now - timedelta(minutes=1):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
-        token.user._organisation_ids = [token.organisation_id]  # type: ignore[attr-defined]
+        token.user.token = token
         request._request.organisation = token.organisation  # type: ignore[attr-defined]
         return token.user, token
 

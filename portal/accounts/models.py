@@ -3,10 +3,13 @@
 import uuid
 
 import pghistory
+import pgtrigger
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
+
+from portal.core.changes import TELL
 
 
 class Role(models.TextChoices):
@@ -18,12 +21,22 @@ class Role(models.TextChoices):
     AUDITOR = "auditor", "Auditor"
 
 
+def _tells(name: str, *columns: str) -> pgtrigger.Trigger:
+    """A trigger that tells the processes when a right may have ended: a column is written, or the row goes."""
+    operation = pgtrigger.UpdateOf(*columns) | pgtrigger.Delete
+    return pgtrigger.Trigger(name=name, when=pgtrigger.After, operation=operation, func=TELL)
+
+
 class User(AbstractUser):
     """A person, or a service account that may use tokens but never signs in."""
 
     is_service = models.BooleanField(default=False)
     display_name = models.CharField(max_length=120, blank=True)
     preferences = models.JSONField(default=dict, blank=True)
+    token: "ApiToken | None" = None  # the one that this request came with; no field
+
+    class Meta(AbstractUser.Meta):
+        triggers = [_tells("user_access", "password", "is_active", "is_service")]
 
     def __str__(self) -> str:
         return self.display_name or self.username
@@ -64,6 +77,7 @@ class Membership(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "organisation"], name="one_membership")]
+        triggers = [_tells("membership_access", "user_id", "organisation_id", "roles", "active")]
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organisation}"
@@ -99,6 +113,9 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        triggers = [_tells("token_access", "user_id", "organisation_id", "digest", "expires_at", "revoked_at")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

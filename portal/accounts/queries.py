@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.db.models import QuerySet
 from django.http import Http404
 
@@ -13,10 +12,16 @@ from portal.core.live import org_group, user_group
 
 
 def memberships(user: Any) -> QuerySet[Membership]:
-    """Active memberships of a signed-in user, with their organisations; empty for anyone else."""
+    """Active memberships of a signed-in user, with their organisations; empty for anyone else.
+
+    Someone who came with a token is, for this request, a member of the token's organisation alone.
+    """
     if not getattr(user, "is_authenticated", False) or not user.is_active:
         return Membership.objects.none()
-    return Membership.objects.filter(user=user, active=True).select_related("organisation").order_by("pk")
+    rows = Membership.objects.filter(user=user, active=True)
+    if user.token is not None:
+        rows = rows.filter(organisation=user.token.organisation_id)
+    return rows.select_related("organisation").order_by("pk")
 
 
 def organisation_ids(user: Any) -> list[int]:
@@ -44,8 +49,7 @@ def require_role(user: Any, organisation: Organisation | int | None, *wanted: Ro
         raise Http404
 
 
-@database_sync_to_async
 def live_groups(user: Any) -> list[str]:
-    """Names of the live groups of a user; none for someone who is not signed in."""
+    """Names of the live groups of a user; none for someone who is not signed in or belongs nowhere."""
     ids = organisation_ids(user) if isinstance(user, User) else []
     return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []

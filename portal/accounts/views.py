@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -20,8 +20,7 @@ from portal.core.errors import Refused
 def switch_organisation(request: HttpRequest) -> HttpResponse:
     """Work in another of one's organisations from now on."""
     wanted = request.POST.get("organisation", "")
-    membership = memberships(request.user).filter(organisation=int(wanted) if wanted.isdigit() else None).first()
-    if membership:
+    if membership := next((m for m in memberships(request.user) if str(m.organisation_id) == wanted), None):
         request.session["organisation"] = membership.organisation_id
     return redirect("home")
 
@@ -30,7 +29,7 @@ def switch_organisation(request: HttpRequest) -> HttpResponse:
 def members(request: HttpRequest) -> HttpResponse:
     """Who works here and with which roles; inviting someone."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    require_role(request.user, organisation.pk if organisation else None, Role.ACCOUNT_ADMIN)
+    require_role(request.user, organisation, Role.ACCOUNT_ADMIN)
     form = InviteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -57,7 +56,7 @@ def members(request: HttpRequest) -> HttpResponse:
 def member_change(request: HttpRequest, pk: int) -> HttpResponse:
     """Change someone's roles, or whether they may work here."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    require_role(request.user, organisation.pk if organisation else None, Role.ACCOUNT_ADMIN)
+    require_role(request.user, organisation, Role.ACCOUNT_ADMIN)
     membership = get_object_or_404(Membership, pk=pk, organisation=organisation.pk)
     form = RolesForm(request.POST)
     if form.is_valid():
@@ -78,6 +77,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     made = None
     if request.method == "POST" and form.is_valid():
+        if not organisation:
+            raise Http404  # who belongs nowhere has nothing that a token could open
         made = actions.create_token(request.user, organisation, **form.cleaned_data)  # type: ignore[arg-type]
         form = TokenForm()
     rows = ApiToken.objects.filter(user=request.user.pk, organisation=organisation.pk if organisation else None)

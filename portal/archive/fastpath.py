@@ -4,8 +4,9 @@ Cornerstone asks for hundreds of frames in a row, and the way through sessions, 
 than the frame. This door stands before Django in `portal/asgi.py` and answers only `GET …/frames/N` of stored
 bytes for a known user; everything else, every refusal and every error goes on to Django, which decides.
 
-What is remembered: who a token or session is, for IDENTITY_SECONDS (a revoked one may fetch frames that much
-longer), and where an instance lies (stored files never change), for PLACE_SECONDS.
+What is remembered: who a token or session is, for IDENTITY_SECONDS and only while the database tells this process
+when somebody's access changes (`core.changes`): then all of it is forgotten at once. And where an instance lies
+(stored files never change), for PLACE_SECONDS.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from django.contrib.auth import get_user
 from django.db import close_old_connections, connections
 from django.http import Http404, HttpRequest
 from django.http.request import split_domain_port, validate_host
+from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from portal.accounts.web import authenticate
 from portal.archive.delivery import KEPT, VARY, Located, framing, fresh, plan_frames
 from portal.archive.queries import access_instance, organisations
 from portal.core import storage
+from portal.core.changes import AccessWatch
 from portal.core.errors import Refused
 
 Scope = MutableMapping[str, Any]
@@ -74,6 +77,7 @@ class FastFrames:
         self.app = app
         self.users: Remembered[tuple[Any, tuple[int, ...]]] = Remembered(IDENTITY_SECONDS, 2048)
         self.places: Remembered[Located] = Remembered(PLACE_SECONDS, 4096)
+        self.watch = AccessWatch(self.users.entries.clear)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
@@ -123,16 +127,26 @@ class FastFrames:
         return True
 
     async def _located(self, credential: tuple[str, str], uids: tuple[str, ...]) -> Located | None:
+        self.watch.start()
         known = self.users.get(credential)
+        if known and _expired(known[0]):
+            known = None
+        mark = self.watch.mark()
         if known and (found := self.places.get((known[1], uids))):
             return found
         looked_up = await sync_to_async(_look_up, thread_sensitive=False)(credential, uids, known)
         if looked_up is None:
             return None
         user, orgs, located = looked_up
-        if known is None:
+        if known is None and self.watch.holds(mark):
             self.users.put(credential, (user, orgs))
         return self.places.put((orgs, uids), located) if located else None
+
+
+def _expired(user: Any) -> bool:
+    """Whether the token with which the user came has ended by itself."""
+    ends = user.token.expires_at if user.token else None
+    return ends is not None and ends <= timezone.now()
 
 
 def _session(cookies: str) -> str:

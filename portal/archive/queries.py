@@ -8,8 +8,8 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.utils.dateparse import parse_date
 
-from portal.accounts.models import Membership, Role
-from portal.accounts.queries import organisation_ids
+from portal.accounts.models import Role
+from portal.accounts.queries import memberships
 from portal.archive.models import Instance, Series, Study
 
 # What a role may do with scans. Account administrators see bills, not patients.
@@ -25,12 +25,7 @@ def organisations(user: Any, need: str = "read") -> list[int]:
     cache: dict[str, list[int]] = user.__dict__.setdefault("_archive_needs", {})
     if need not in cache:
         cache[need] = list(
-            Membership.objects.filter(
-                user=user.pk,
-                active=True,
-                organisation__in=organisation_ids(user),
-                roles__overlap=sorted(NEEDS[need]),
-            ).values_list("organisation_id", flat=True)
+            memberships(user).filter(roles__overlap=sorted(NEEDS[need])).values_list("organisation_id", flat=True)
         )
     return cache[need]
 

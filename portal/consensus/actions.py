@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from django.db import transaction
 from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.consensus import rules
+from portal.consensus import rules, weights
 from portal.consensus.models import Consensus, Truth
 from portal.core import outbox
 from portal.core.errors import Refused
@@ -22,7 +23,7 @@ from portal.read.models import Mark, Reading
 from portal.second_read.actions import places_of
 from portal.second_read.rules import KEY_QUESTIONS
 
-RULE_VERSION = "1"
+log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
@@ -39,11 +40,12 @@ def merge_case(case_pk: int) -> Consensus | None:
         return _arbitrated(case, readings, decided) if decided else None
     if case.state != Case.State.MERGING or not readings:
         return None
-    merged = rules.merge(case.protocol.form, [r.answers for r in readings])
+    rule, shares = _rule(case, readings)
+    merged = rules.merge(case.protocol.form, [r.answers for r in readings], shares)
     agreed = merged.discrepancy <= case.protocol.discrepancy_threshold
     outcome = Consensus.Outcome.AGREED if agreed else Consensus.Outcome.DISCREPANT
-    marks = rules.fuse_boxes([_boxes(r) for r in readings])
-    consensus = _keep(case, readings, merged, outcome, marks)
+    marks = rules.fuse_boxes([boxes_of(r) for r in readings], weights=shares)
+    consensus = _keep(case, readings, merged, outcome, marks, rule, shares)
     if agreed:
         _settle(case, Truth.Origin.CONSENSUS, merged.answers, marks, merged.confidence)
     else:
@@ -57,26 +59,56 @@ def _why(merged: rules.Merged) -> str:
     return f"The readers differ: {worst['label'].lower()}." if worst else "The readers differ."
 
 
-def _boxes(reading: Reading) -> list[dict[str, Any]]:
+def _rule(case: Case, readings: Sequence[Reading], wanted: str = "") -> tuple[str, list[float] | None]:
+    """The rule that applies, and the readers' weights where it asks for them.
+
+    A protocol with a rule that is not known is merged by majority, and the record says so.
+    """
+    if len(readings) == 1:
+        return "single", None
+    rule = wanted or case.protocol.consensus_rule.get("id") or "majority"
+    if rule not in rules.CHOSEN:
+        log.warning("consensus.unknown_rule", case=case.pk, rule=rule)
+        rule = "majority"
+    if rule == "majority":
+        return rule, None
+    known = weights.of(case.organisation_id, {r.reader_id for r in readings})
+    return rule, [known[r.reader_id] for r in readings]
+
+
+def boxes_of(reading: Reading) -> list[dict[str, Any]]:
+    """Marks of a reading as boxes in image pixels: [{"sop_uid", "frame", "box", "label"}]; lengths are no findings."""
     marks = list(reading.marks.exclude(tool=Mark.Tool.LENGTH))
     return [
-        {"sop_uid": p.image, "box": list(p.box), "label": m.label} for p, m in zip(places_of(marks), marks, strict=True)
+        {"sop_uid": p.image, "frame": m.frame, "box": list(p.box), "label": m.label}
+        for p, m in zip(places_of(marks), marks, strict=True)
     ]
 
 
 def _keep(
-    case: Case, readings: Sequence[Reading], merged: rules.Merged, outcome: str, marks: list[dict[str, Any]]
+    case: Case,
+    readings: Sequence[Reading],
+    merged: rules.Merged,
+    outcome: str,
+    marks: list[dict[str, Any]],
+    rule: str,
+    shares: list[float] | None = None,
 ) -> Consensus:
-    rule = case.protocol.consensus_rule.get("id") or "majority"
+    parameters: dict[str, Any] = {
+        "discrepancy_threshold": case.protocol.discrepancy_threshold,
+        "fuse_iou": rules.FUSE_IOU,
+    }
+    if shares is not None:
+        parameters["weights"] = {str(r.pk): round(w, 6) for r, w in zip(readings, shares, strict=True)}
     content = json.dumps([[r.pk, r.answers] for r in readings], sort_keys=True, default=str)
     consensus, _ = Consensus.objects.get_or_create(
         case=case,
-        rule_id="arbitration" if outcome == Consensus.Outcome.ARBITRATED else rule,
-        rule_version=RULE_VERSION,
+        rule_id=rule,
+        rule_version=rules.VERSIONS[rule],
         inputs_digest=hashlib.sha256(content.encode()).hexdigest(),
         defaults={
             "organisation_id": case.organisation_id,
-            "parameters": {"discrepancy_threshold": case.protocol.discrepancy_threshold},
+            "parameters": parameters,
             "readings": [r.pk for r in readings],
             "answers": merged.answers,
             "marks": marks,
@@ -91,9 +123,11 @@ def _keep(
 
 def _arbitrated(case: Case, readings: Sequence[Reading], decided: Reading) -> Consensus:
     all_of_them = rules.merge(case.protocol.form, [r.answers for r in readings])
-    merged = rules.Merged(dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, 0.9)
-    marks = [{**box, "support": 1.0} for box in _boxes(decided)]
-    consensus = _keep(case, readings, merged, Consensus.Outcome.ARBITRATED, marks)
+    merged = rules.Merged(
+        dict(decided.answers), all_of_them.parts, all_of_them.discrepancy, rules.CONFIDENCE["arbitration"]
+    )
+    marks = [{**box, "support": 1.0} for box in boxes_of(decided)]
+    consensus = _keep(case, readings, merged, Consensus.Outcome.ARBITRATED, marks, "arbitration")
     _settle(case, Truth.Origin.ARBITRATION, merged.answers, marks, merged.confidence, decided.reader)
     return consensus
 
@@ -161,7 +195,14 @@ def set_truth(user: User, case: Case, positive: bool, origin: str) -> Truth:
     return truth
 
 
-def preview(case: Case, weights: Sequence[float] | None = None) -> rules.Merged:
-    """What another rule would make of the same readings; nothing is stored."""
-    rows = Reading.objects.filter(case=case, state=Reading.State.SUBMITTED).order_by("submitted_at")
-    return rules.merge(case.protocol.form, [r.answers for r in rows], weights)
+def preview(case: Case, rule: str) -> rules.Merged:
+    """What a rule makes of the readings of a case; nothing is stored, and arbitrations do not vote.
+
+    Raises ValueError for another rule and while there is no reading.
+    """
+    if rule not in rules.CHOSEN:
+        raise ValueError(f"rules are {', '.join(rules.CHOSEN)}")
+    rows = Reading.objects.filter(case=case, state=Reading.State.SUBMITTED)
+    readings = list(rows.exclude(assignment__kind=Assignment.Kind.ARBITRATION).order_by("submitted_at"))
+    _, shares = _rule(case, readings, rule)
+    return rules.merge(case.protocol.form, [r.answers for r in readings], shares)

@@ -46,5 +46,6 @@ def api_exception_handler(error: Exception, context: dict[str, Any]) -> Response
         response.data = body("invalid", "Some fields are not right.", request_id, fields=response.data)
     else:
         detail = "Not found." if isinstance(error, Http404) else str(getattr(error, "detail", error))
-        response.data = body(str(code), detail, request_id)
+        fields = getattr(error, "fields", None)
+        response.data = body(str(code), detail, request_id, **({"fields": fields} if fields else {}))
     return response

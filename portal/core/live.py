@@ -19,9 +19,12 @@ SCHEMA: dict[str, frozenset[str]] = {
     "receipt.changed": frozenset({"id", "state", "reason"}),
     "run.progress": frozenset({"run", "study_uid", "function", "progress", "stage"}),
     "run.finished": frozenset({"run", "study_uid", "state"}),
+    "return.changed": frozenset({"id", "state"}),
+    "data_set.changed": frozenset({"id", "state"}),
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
+    "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }
 
 

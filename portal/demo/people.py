@@ -150,8 +150,8 @@ def _programme(organisation: Organisation, content: dict[str, Any], users: dict[
     values = {key: content[key] for key in ("name", "description", "modalities")}
     programme, new = Programme.objects.get_or_create(organisation=organisation, slug=content["slug"], defaults=values)
     if new:
-        new_protocol(programme, **content["protocol"])
+        new_protocol(programme, by=None, **content["protocol"])
         for name in ("alice", "bob"):
-            set_panel(programme, users[name], "reader")
-        set_panel(programme, users["carol"], "arbiter")
-        set_panel(programme, users["carol"], "coordinator")
+            set_panel(programme, users[name], "reader", by=None)
+        set_panel(programme, users["carol"], "arbiter", by=None)
+        set_panel(programme, users["carol"], "coordinator", by=None)

@@ -23,6 +23,8 @@ class Destination(models.Model):
     port = models.PositiveIntegerField()
     automatic = models.BooleanField(default=False)  # each settled case is returned at once
     active = models.BooleanField(default=True)
+    # the owner's own PACS: patient and original UIDs are put back on the way; elsewhere the pseudonym goes out
+    restore_identity = models.BooleanField(default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="destination_name_once")]
@@ -42,6 +44,7 @@ class Return(StateModel):
     TRANSITIONS: ClassVar[Table] = {
         "queued": frozenset({"sent", "failed"}),
         "failed": frozenset({"queued"}),
+        "sent": frozenset({"queued"}),  # the truth changed: the peer gets the new result
     }
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -53,10 +56,16 @@ class Return(StateModel):
     attempts = models.PositiveIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True)
     queued_at = models.DateTimeField(default=timezone.now)
+    next_at = models.DateTimeField(null=True)  # when a failed one is sent again by itself; empty: by a person only
     sent_at = models.DateTimeField(null=True)
+    identified = models.BooleanField(default=False)  # whether what was sent held the patient's identity
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["destination", "case", "format"], name="one_return_a_case")]
+        indexes = [
+            models.Index(fields=["next_at"], condition=models.Q(state="failed"), name="return_due"),
+            models.Index(fields=["organisation", "-queued_at"], name="return_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"return {self.id} ({self.state})"
@@ -67,10 +76,14 @@ class DataSet(StateModel):
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting"
+        BUILDING = "building", "Being made"
         READY = "ready", "Ready"
         FAILED = "failed", "Failed"
 
-    TRANSITIONS: ClassVar[Table] = {"queued": frozenset({"ready", "failed"}), "failed": frozenset({"queued"})}
+    TRANSITIONS: ClassVar[Table] = {
+        "queued": frozenset({"building"}),
+        "building": frozenset({"ready", "failed"}),
+    }
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
@@ -80,7 +93,12 @@ class DataSet(StateModel):
     name = models.CharField(max_length=200, blank=True)
     size = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
+    error = models.CharField(max_length=300, blank=True)
     asked_at = models.DateTimeField(default=timezone.now)
+    ready_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "-asked_at"], name="data_set_newest")]
 
     def __str__(self) -> str:
         return f"data set {self.id} ({self.state})"

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import QuerySet
+
+from portal.accounts.models import Role
+from portal.accounts.queries import has_role, organisation_ids
 from portal.consensus.models import Truth
+from portal.export.models import DataSet, Destination, Return
 from portal.infer.models import CaseResult
 from portal.programmes.models import Programme
 from portal.read.models import Mark, Reading
@@ -20,6 +25,27 @@ def tables(programme: Programme) -> dict[str, Iterator[dict[str, Any]]]:
         "truth": _truth(programme),
         "model": _model(programme),
     }
+
+
+def data_sets(user: Any) -> QuerySet[DataSet]:
+    """Data sets of the programmes that the user coordinates, newest first."""
+    rows = DataSet.objects.filter(organisation__in=_with_role(user, Role.COORDINATOR))
+    return rows.select_related("programme", "asked_by").order_by("-asked_at", "pk")
+
+
+def returns(user: Any) -> QuerySet[Return]:
+    """Returns of the organisations whose ways out the user administers, newest first."""
+    rows = Return.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN))
+    return rows.select_related("destination", "case__programme").order_by("-queued_at", "pk")
+
+
+def destinations(user: Any) -> QuerySet[Destination]:
+    """Destinations that the user administers."""
+    return Destination.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN)).order_by("name", "pk")
+
+
+def _with_role(user: Any, role: Role) -> list[int]:
+    return [pk for pk in organisation_ids(user) if has_role(user, pk, role)]
 
 
 def _reader(pk: int) -> str:

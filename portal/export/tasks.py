@@ -1,6 +1,6 @@
 """Tasks of the ways out."""
 
-from portal.core.tasks import export_task, short_task
+from portal.core.tasks import export_task, identity_task, short_task
 from portal.export import actions
 
 
@@ -10,10 +10,16 @@ def queue_returns(case_pk: str) -> None:
     actions.queue_returns(int(case_pk))
 
 
-@export_task
+@identity_task
 def send_return(return_pk: str) -> None:
-    """Send one result to its PACS."""
+    """Send one result to its PACS; in the identity zone, which alone can put the identity back."""
     actions.send_return(return_pk)
+
+
+@short_task
+def resend_due() -> None:
+    """Queue failed returns whose pause is over (beat)."""
+    actions.resend_due()
 
 
 @export_task

@@ -1,10 +1,16 @@
-"""Data sets."""
+"""Data sets, returns and their destinations."""
 
 from django.urls import path
 
 from portal.export import views
 
 urlpatterns = [
+    path("data-sets/", views.data_sets, name="data_sets"),
     path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
     path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),
+    path("returns/", views.returns, name="returns"),
+    path("returns/<uuid:return_id>/retry/", views.return_retry, name="return_retry"),
+    path("destinations/", views.destinations, name="destinations"),
+    path("destinations/new/", views.destination_edit, name="destination_new"),
+    path("destinations/<int:destination_id>/", views.destination_edit, name="destination_edit"),
 ]

@@ -18,7 +18,7 @@ def move(version: FunctionVersion, after: str, user: Any = None, note: str = "")
     """Move a version along its life; the note and the mover are kept in its history.
 
     Putting one into service takes the one before it out; the function's row is the lock between movers.
-    user  None for the house's own commands. Raises Refused without the engineer's role, IllegalTransition.
+    user  None for the house's own commands. Raises Refused for all but engineers of its owner, IllegalTransition.
     """
     if user is not None and not is_engineer(user, version.function):
         raise Refused("not_yours", "Only a model engineer may do that", status=404)

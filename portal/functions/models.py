@@ -20,6 +20,8 @@ class InferenceFunction(models.Model):
         MALIGNANCY = "malignancy", "Malignancy"
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, null=True, blank=True)
+    # whose engineers look after it; none: only the house's own commands do
+    owner = models.ForeignKey(Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="owned")
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 
 from portal.accounts.models import Membership, Role
-from portal.accounts.queries import organisation_ids
+from portal.accounts.queries import has_role, organisation_ids
 from portal.archive.models import Study
 from portal.functions import rules
 from portal.functions.models import FunctionVersion, InferenceFunction
@@ -45,19 +45,18 @@ def functions(user: Any) -> QuerySet[InferenceFunction]:
 
 
 def is_engineer(user: Any, function: InferenceFunction) -> bool:
-    """Whether the user may move the function's versions: an engineer of its organisation.
+    """Whether the user may register and move the function's versions: an engineer of its owner.
 
-    Functions offered to all are looked after by the engineers of every organisation that uses them.
+    A function without an owner is the house's: its commands alone move it.
     """
-    ids = organisation_ids(user)
-    if function.organisation_id:
-        ids = [pk for pk in ids if pk == function.organisation_id]
-    rows = Membership.objects.filter(user=user.pk, active=True, organisation__in=ids)
-    return rows.filter(roles__contains=[Role.ENGINEER]).exists()
+    return function.owner_id is not None and has_role(user, function.owner_id, Role.ENGINEER)
 
 
-def history(version: FunctionVersion) -> list[dict[str, Any]]:
-    """The states a version went through, newest first: state, when, who, and the note."""
+def history(version: FunctionVersion, named: bool = True) -> list[dict[str, Any]]:
+    """The states a version went through, newest first: state, when, who, and the note.
+
+    named  False leaves out who it was, for people of other organisations than the owner
+    """
     events = version.events.select_related("pgh_context").order_by("-pgh_id")  # type: ignore[attr-defined]
     rows: list[dict[str, Any]] = []
     for event in events[: 4 * HISTORY]:
@@ -66,7 +65,7 @@ def history(version: FunctionVersion) -> list[dict[str, Any]]:
             {
                 "state": event.state,
                 "at": event.pgh_created_at,
-                "who": context.get("by", ""),
+                "who": context.get("by", "") if named else "",
                 "note": context.get("note", ""),
             }
         )

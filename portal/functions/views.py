@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from portal.accounts.queries import organisation_ids
 from portal.core.errors import Refused
 from portal.core.states import IllegalTransition
 from portal.functions import cards, queries, rules
@@ -41,7 +42,9 @@ def function_detail(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "version": version,
             "moves": [(after, WORDS[after]) for after in sorted(version.TRANSITIONS.get(version.state, ()))],
-            "history": queries.history(version),
+            "history": queries.history(
+                version, function.owner_id is None or function.owner_id in organisation_ids(request.user)
+            ),
             "figures": rules.figures(version.manifest.get("metrics") or {}),
             "auc": rules.auc_rows(version.manifest.get("metrics") or {}),
             "card": cards.html(version.card),
@@ -69,6 +72,8 @@ def move_version(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         move(version, request.POST.get("to", ""), request.user, request.POST.get("note", ""))
     except (Refused, IllegalTransition) as error:
+        if getattr(error, "status", 0) == 404:
+            raise Http404 from error
         messages.error(request, f"Nothing was changed: {error}.".replace("..", "."))
     else:
         messages.success(request, f"Version {version.version} is now: {version.State(version.state).label.lower()}.")

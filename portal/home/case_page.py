@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from portal.accounts.models import User
+from portal.core import blinding
 from portal.home.states import look
 from portal.infer.queries import newest_runs, run_summary
 from portal.programmes.models import Assignment, Case
 from portal.read.models import Reading
-from portal.score.queries import case_story
+from portal.read.rules import ALL, NOTHING
+from portal.score.queries import story_for
 
 
 def shown(question: Mapping[str, Any], value: Any) -> str:
@@ -52,13 +55,17 @@ def timeline(case: Case, story: Mapping[str, Any]) -> list[dict[str, Any]]:
             tone = "agreed" if run.state == "done" else "failed"
             words = f"{run.version.function.name} {run.version.version}: {look(run.state).word.lower()}"
             events.append({"at": run.finished_at, "words": words, "tone": tone})
+    for r in story.get("read", []):
+        events.append({"at": r["submitted_at"], "words": f"{kinds[r['kind']]} submitted", "tone": "accent"})
     for r in story["readings"]:
         events.append({"at": r["submitted_at"], "words": f"{kinds[r['kind']]} by {r['name']}", "tone": "accent"})
     for c in story["comparisons"]:
         asked = c["action"] in {"second_reading", "alert"}
         events.append({"at": c["decided_at"], "words": c["sentence"] or "Compared with the model",
                        "tone": "differs" if asked else "agreed"})  # fmt: skip
-    for a in Assignment.objects.filter(case=case).exclude(kind=Assignment.Kind.FIRST):
+    # that a second reading was asked for says that the first one and the model differ
+    asked_for = Assignment.objects.filter(case=case).exclude(kind=Assignment.Kind.FIRST)
+    for a in asked_for if story["sight"] != NOTHING else asked_for.none():
         words = f"{a.get_kind_display()} asked for"
         events.append({"at": a.created_at, "words": words, "tone": "differs"})
     for c in story["consensus"]:
@@ -71,16 +78,21 @@ def timeline(case: Case, story: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(events, key=lambda e: e["at"])
 
 
-def case_page(case: Case) -> dict[str, Any]:
-    """The context of `programmes/case.html`."""
-    story = case_story(case)
-    marks = {r.pk: r for r in Reading.objects.filter(case=case)}
+def case_page(user: User, case: Case) -> dict[str, Any]:
+    """The context of `programmes/case.html`: what this person may see of the case now."""
+    story = story_for(user, case)
+    open_to = story["sight"] != NOTHING and not blinding.hidden(user, case.study_id)
+    assignments = Assignment.objects.filter(case=case).select_related("reader").order_by("created_at")
     return {
         "case": case,
         "programme": case.programme,
         "story": story,
         "table": answers_table(case, story),
-        "runs": [run_summary(run) for run in newest_runs(case.study)],
+        "runs": [run_summary(run) for run in newest_runs(case.study)] if open_to else [],
         "timeline": timeline(case, story),
-        "drafts": sum(r.state == Reading.State.DRAFT for r in marks.values()),
+        "drafts": Reading.objects.filter(case=case, state=Reading.State.DRAFT).count(),
+        "assignments": assignments if story["sight"] != NOTHING else assignments.none(),
+        "hides_answers": story["sight"] == NOTHING,
+        "hides_names": story["sight"] != ALL,
+        "hides_model": not open_to,
     }

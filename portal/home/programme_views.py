@@ -13,11 +13,14 @@ from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Membership, User
 from portal.consensus.queries import agreement
+from portal.core.errors import Refused
 from portal.home import page_queries
 from portal.home.case_page import case_page
 from portal.home.forms import PanelForm, ProtocolForm
 from portal.programmes import actions, queries
-from portal.programmes.models import Assignment, Case, PanelMember
+from portal.programmes.models import Case, PanelMember
+from portal.read.rules import NOTHING
+from portal.read.sight import sights
 from portal.second_read.queries import simulate
 
 PAGE = 50
@@ -70,9 +73,13 @@ def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dic
     if states:
         rows = rows.filter(state__in=states)
     before = request.GET.get("before", "")
-    if before.isdigit():
+    if before.isdecimal():
         rows = rows.filter(number__lt=int(before))
     found = list(rows.order_by("-number")[: PAGE + 1])
+    limits = sights(request.user, found[:PAGE])  # type: ignore[arg-type]
+    for case in found[:PAGE]:
+        seen = limits[case.pk] != NOTHING
+        case.why = next(iter(case.comparisons.all()), None) if seen else None  # type: ignore[attr-defined]
     return {"cases": found[:PAGE], "more": found[PAGE - 1].number if len(found) > PAGE else None}
 
 
@@ -132,7 +139,7 @@ def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
         if changes:
-            made = actions.new_protocol(programme, **changes)
+            made = actions.new_protocol(programme, by=request.user, **changes)  # type: ignore[arg-type]
             messages.success(request, f"Version {made.number} holds for new cases; earlier cases keep theirs.")
         else:
             messages.info(request, "Nothing was changed.")
@@ -165,9 +172,12 @@ def panel_change(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         raise Http404
     data = form.cleaned_data
-    member = actions.set_panel(programme, data["user"], data["part"], data["available"])
-    words = "is on the panel" if member.available else "gets no new cases"
-    messages.success(request, f"{member.user} {words}.")
+    try:
+        member = actions.set_panel(programme, data["user"], data["part"], data["available"], by=request.user)  # type: ignore[arg-type]
+        words = "is on the panel" if member.available else "gets no new cases"
+        messages.success(request, f"{member.user} {words}.")
+    except Refused as error:
+        messages.error(request, error.message)
     return redirect("programme_settings", slug)
 
 
@@ -175,6 +185,4 @@ def panel_change(request: HttpRequest, slug: str) -> HttpResponse:
 def case_detail(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Why this case stands where it stands: who said what, what the model said, what was made of it."""
     case = queries.access_case(request.user, slug, number)
-    context = case_page(case)
-    context["assignments"] = Assignment.objects.filter(case=case).select_related("reader").order_by("created_at")
-    return render(request, "programmes/case.html", context)
+    return render(request, "programmes/case.html", case_page(request.user, case))  # type: ignore[arg-type]

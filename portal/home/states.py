@@ -36,6 +36,10 @@ LOOKS: dict[str, Look] = {
     "running": Look("waiting", "loader-circle", "Running", True),
     "done": Look("agreed", "circle-check", "Done"),
     "failed": Look("failed", "circle-x", "Failed"),
+    # ways out
+    "sent": Look("agreed", "circle-check", "Acknowledged"),
+    "building": Look("waiting", "loader-circle", "Being made", True),
+    "ready": Look("agreed", "circle-check", "Ready"),
     # receipts
     "received": Look("waiting", "inbox", "Received"),
     "deidentified": Look("waiting", "shield-check", "De-identified"),

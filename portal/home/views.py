@@ -31,7 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
     roles = set(request.roles)  # type: ignore[attr-defined]
     context: dict[str, Any] = {}
     if Role.READER in roles or user.panels.filter(part=PanelMember.Part.ARBITER).exists():  # type: ignore[union-attr]
-        items = [assignment_json(row) for row in worklist(user)[:8]]  # type: ignore[arg-type]
+        items = [assignment_json(row) for row in worklist(user, 8)]  # type: ignore[arg-type]
         context |= {"reading": True, "is_reader": Role.READER in roles, "items": items, "done_today": done_today(user)}  # type: ignore[arg-type]
         context |= {"trend": page_queries.own_trend(user), "score": reader_summary(user, organisation)}  # type: ignore[arg-type]
     if Role.COORDINATOR in roles:

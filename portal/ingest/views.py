@@ -41,7 +41,7 @@ def _page(request: HttpRequest, rows: Any) -> tuple[list[Receipt], str | None]:
 @login_required
 def receipts(request: HttpRequest) -> HttpResponse:
     """What came in, newest first; refreshes itself as receipts change."""
-    require_role(request.user, request.organisation.pk, *queries.VIEWERS)  # type: ignore[attr-defined]
+    require_role(request.user, request.organisation, *queries.VIEWERS)  # type: ignore[attr-defined]
     rows, more = _page(request, queries.receipts(request.user, request.GET))
     counts = queries.counts(request.user)
     tabs = [("", "All", sum(counts.values()))]
@@ -53,7 +53,7 @@ def receipts(request: HttpRequest) -> HttpResponse:
 @login_required
 def quarantine(request: HttpRequest) -> HttpResponse:
     """What was set aside and why; what is inside is not shown."""
-    require_role(request.user, request.organisation.pk, Role.PACS_ADMIN)  # type: ignore[attr-defined]
+    require_role(request.user, request.organisation, Role.PACS_ADMIN)  # type: ignore[attr-defined]
     rows, more = _page(request, queries.quarantine(request.user))
     return render(request, "ingest/quarantine.html", {"receipts": rows, "more": more})
 
@@ -85,7 +85,7 @@ def quarantine_decide(request: HttpRequest) -> HttpResponse:
 @login_required
 def upload_page(request: HttpRequest) -> HttpResponse:
     """Drop files here."""
-    require_role(request.user, request.organisation.pk, *actions.SENDERS)  # type: ignore[attr-defined]
+    require_role(request.user, request.organisation, *actions.SENDERS)  # type: ignore[attr-defined]
     limit = settings.MAX_INSTANCE_BYTES
     return render(request, "ingest/upload.html", {"limit": limit})
 
@@ -104,7 +104,7 @@ upload.csrf_exempt = True  # type: ignore[attr-defined]  # signed_in checks it f
 @login_required
 def sources(request: HttpRequest) -> HttpResponse:
     """Ways in, each with its privacy profile."""
-    require_role(request.user, request.organisation.pk, Role.PACS_ADMIN)  # type: ignore[attr-defined]
+    require_role(request.user, request.organisation, Role.PACS_ADMIN)  # type: ignore[attr-defined]
     rows = queries.sources(request.user).filter(organisation=request.organisation.pk)  # type: ignore[attr-defined]
     return render(request, "ingest/sources.html", {"sources": rows, "full": Source.Privacy.FULL})
 
@@ -113,7 +113,7 @@ def sources(request: HttpRequest) -> HttpResponse:
 def source_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """Create or change a source."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    require_role(request.user, organisation.pk, Role.PACS_ADMIN)
+    require_role(request.user, organisation, Role.PACS_ADMIN)
     row = get_object_or_404(queries.sources(request.user), pk=pk, organisation=organisation.pk) if pk else None
     form = SourceForm(request.POST or None, instance=row, organisation=organisation)
     if request.method == "POST" and form.is_valid():
@@ -129,7 +129,7 @@ def source_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @login_required
 def header_rules(request: HttpRequest) -> HttpResponse:
     """Header rules in the order in which they are tried."""
-    require_role(request.user, request.organisation.pk, Role.PACS_ADMIN)  # type: ignore[attr-defined]
+    require_role(request.user, request.organisation, Role.PACS_ADMIN)  # type: ignore[attr-defined]
     rows = queries.header_rules(request.user).filter(organisation=request.organisation.pk)  # type: ignore[attr-defined]
     return render(request, "ingest/rules.html", {"rules": rows})
 
@@ -138,7 +138,7 @@ def header_rules(request: HttpRequest) -> HttpResponse:
 def header_rule_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """Create or change a header rule, or try it on an example without saving."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    require_role(request.user, organisation.pk, Role.PACS_ADMIN)
+    require_role(request.user, organisation, Role.PACS_ADMIN)
     row = get_object_or_404(queries.header_rules(request.user), pk=pk, organisation=organisation.pk) if pk else None
     form = HeaderRuleForm(request.POST or None, instance=row, organisation=organisation)
     tried: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
 from portal.accounts.models import User
@@ -17,9 +17,11 @@ from portal.core.live import announce, org_group, user_group
 from portal.functions.queries import choose
 from portal.infer.models import Run
 from portal.programmes import queries, rules
-from portal.programmes.models import Assignment, Case, PanelMember, Programme, Protocol
+from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 
-SCAN_AHEAD = 200
+AT_WORK = frozenset({Run.State.QUEUED, Run.State.RUNNING})
+OVERDUE_MINUTES = 15  # a case waits no longer than this for a model that is not at work on it
+DRAFT_HOURS = 72  # a claim whose time is up is kept so much longer when it holds a draft
 
 
 def make_cases(study_pk: int) -> list[Case]:
@@ -60,14 +62,33 @@ def open_cases(run_pk: uuid.UUID | str) -> None:
 
 
 def open_if_ready(case: Case) -> bool:
-    """Open a waiting case when the model is done with it, or no function fits (then people read alone)."""
+    """Open a waiting case when the model is done with it, or no function fits (then people read alone).
+
+    What counts is whether runs are at work, not whether their functions are still those in service: versions come
+    and go while a case waits.
+    """
     if case.state != Case.State.WAITING:
         return False
     study = Study.objects.get(pk=case.study_id)
-    for version in choose(study):
-        run = Run.objects.filter(study=study, version=version).order_by("-study_revision").first()
-        if run is None or run.state in {Run.State.QUEUED, Run.State.RUNNING}:
-            return False
+    runs = set(Run.objects.filter(study=study, study_revision=study.revision).values_list("state", flat=True))
+    # both tasks of a settled study start at once: without any run, that of a fitting function may yet be planned
+    if runs & AT_WORK or (not runs and choose(study)):
+        return False
+    return _open(case)
+
+
+def open_overdue(minutes: int = OVERDUE_MINUTES) -> int:
+    """Open cases that have waited this long for a model that is not at work on them. Returns how many.
+
+    A function may come into service between the planning of runs and the making of cases, and never run on them.
+    """
+    before = timezone.now() - timedelta(minutes=minutes)
+    at_work = Run.objects.filter(study=OuterRef("study"), state__in=AT_WORK)
+    due = Case.objects.filter(state=Case.State.WAITING, state_since__lt=before).exclude(Exists(at_work))
+    return sum(_open(case) for case in due.select_related("programme", "protocol").order_by("state_since")[:500])
+
+
+def _open(case: Case) -> bool:
     with transaction.atomic():
         if not case.advance(Case.State.OPEN):
             return False
@@ -134,20 +155,38 @@ def offer_arbitration(case: Case, why: str) -> Assignment:
     return _offer(case, Assignment.Kind.ARBITRATION, 1, why)
 
 
+def hold(assignment: Assignment) -> Assignment:
+    """The assignment as it is now, kept from everybody else until the transaction ends."""
+    rows = Assignment.objects.select_for_update(of=("self",), no_key=True)
+    return rows.select_related("case__programme", "case__protocol", "case__study").get(pk=assignment.pk)
+
+
+def _one_claim_at_a_time(user: User) -> None:
+    """Two windows of one reader must not pass the quota together.
+
+    Order of locks everywhere: the assignment, then its reader. `claim_next` comes the other way round, but never
+    waits for an assignment.
+    """
+    User.objects.select_for_update(no_key=True).only("pk").get(pk=user.pk)
+
+
+@transaction.atomic
 def claim(user: User, assignment: Assignment) -> Assignment:
     """Take one offered assignment. Raises Refused when it is gone or not for this reader.
 
-    The compare-and-swap decides between two takers; the unique constraint on (case, reader) between two
-    assignments of one case.
+    The row's lock decides between two takers, the unique constraint on (case, reader) between two assignments of
+    one case.
     """
-    if assignment.reader_id == user.pk and assignment.state == Assignment.State.CLAIMED:
-        return assignment
-    offer = queries.as_offer(assignment)
-    if assignment.state != Assignment.State.OFFERED or not rules.eligible(queries.reader(user), offer):
+    now = hold(assignment)
+    if now.reader_id == user.pk and now.state == Assignment.State.CLAIMED:
+        return now
+    _one_claim_at_a_time(user)
+    who = queries.reader(user, now.case_id)
+    if now.state != Assignment.State.OFFERED or not rules.eligible(who, queries.as_offer(now)):
         raise Refused("not_available", "This reading is no longer to be had.")
-    if not _swap(user, assignment):
+    if not _swap(user, now):
         raise Refused("not_available", "Another reader has just taken this reading.")
-    return assignment
+    return now
 
 
 def _swap(user: User, assignment: Assignment) -> bool:
@@ -168,24 +207,30 @@ def _swap(user: User, assignment: Assignment) -> bool:
         return False
 
 
+@transaction.atomic
 def claim_next(user: User, programme: Programme | None = None) -> Assignment | None:
-    """The reader's open assignment, else the best that is to be had, claimed; None when nothing is."""
+    """The reader's open assignment, else the best that is to be had, claimed; None when nothing is.
+
+    Rows that others are taking at this moment are passed over, so a thousand readers who ask at once do not stand
+    in line for one case.
+    """
+    _one_claim_at_a_time(user)
     mine = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
     if programme:
         mine = mine.filter(case__programme=programme)
-    if current := mine.select_related("case__programme").order_by("claimed_at").first():
+    if current := mine.select_related("case__programme", "case__study").order_by("claimed_at").first():
         return current
     who = queries.reader(user)
-    panels = {pk for pk, _ in who.parts if programme is None or pk == programme.pk}
-    rows = {str(row.pk): row for row in queries.offered(panels)[:SCAN_AHEAD]}
-    for offer in rules.next_for(who, map(queries.as_offer, rows.values())):
-        if _swap(user, rows[offer.key]):
-            return rows[offer.key]
+    for kind in queries.KINDS:
+        rows = queries.takeable(who, kind, programme.pk if programme else None)
+        best = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).only("pk").first()
+        if best is not None and _swap(user, row := hold(best)):
+            return row
     return None
 
 
 def release(user: User, assignment: Assignment) -> None:
-    """Give a claimed assignment back unread; its draft stays with it."""
+    """Give a claimed assignment back unread; its draft stays with it until another reader begins."""
     if assignment.reader_id != user.pk or assignment.state != Assignment.State.CLAIMED:
         raise Refused("not_yours", "Only your own open reading can be given back.")
     _give_back(assignment)
@@ -199,15 +244,44 @@ def _give_back(assignment: Assignment) -> bool:
     return moved
 
 
-def expire_claims() -> int:
-    """Give back claims whose time is up and that hold no draft. Returns how many."""
-    due = Assignment.objects.filter(state=Assignment.State.CLAIMED, expires_at__lt=timezone.now(), reading=None)
-    return sum(_give_back(row) for row in due.select_related("case__programme")[:500])
+def keep_claim(assignment: Assignment) -> None:
+    """A saved draft renews its claim."""
+    until = timezone.now() + timedelta(minutes=assignment.case.protocol.claim_minutes)
+    Assignment.objects.filter(pk=assignment.pk, state=Assignment.State.CLAIMED).update(expires_at=until)
 
 
 @transaction.atomic
-def new_protocol(programme: Programme, **changes: Any) -> Protocol:
-    """A new protocol version with some values changed; cases that exist keep theirs."""
+def expire_claims() -> int:
+    """Give back claims whose time is up; those that hold a draft DRAFT_HOURS later. Returns how many.
+
+    A claim that was opened and never saved holds none. The draft stays with the assignment: who takes it up again
+    finds it; when another reader begins, it is only in the history.
+    """
+    now = timezone.now()
+    # reading is of a later step, known here by its relation alone
+    empty = Q(reading=None) | Q(reading__revision=0) | ~Q(reading__reader=F("reader"))
+    due = Assignment.objects.filter(state=Assignment.State.CLAIMED, expires_at__lt=now)
+    due = due.filter(empty | Q(expires_at__lt=now - timedelta(hours=DRAFT_HOURS)))
+    keys = list(due.order_by("expires_at").values_list("pk", flat=True)[:500])
+    # whoever saves at this moment holds the row, and its time is no longer up
+    rows = Assignment.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
+    rows = rows.filter(pk__in=keys, state=Assignment.State.CLAIMED, expires_at__lt=now)
+    return sum(_give_back(row) for row in rows.select_related("case__programme"))
+
+
+def _may_manage(by: User | None, programme: Programme) -> None:
+    if by is not None and not queries.is_coordinator(by, programme.organisation_id):
+        raise Refused("not_found", "Not found.", status=404)
+
+
+@transaction.atomic
+def new_protocol(programme: Programme, *, by: User | None, **changes: Any) -> Protocol:
+    """A new protocol version with some values changed; cases that exist keep theirs.
+
+    by  the coordinator who asks; None: the portal's own set-up
+    Raises Refused without the coordinator's role in the programme's organisation.
+    """
+    _may_manage(by, programme)
     Programme.objects.select_for_update().get(pk=programme.pk)
     old = programme.protocols.order_by("-number").first()
     values = {
@@ -220,8 +294,19 @@ def new_protocol(programme: Programme, **changes: Any) -> Protocol:
 
 
 @transaction.atomic
-def set_panel(programme: Programme, user: User, part: str, available: bool = True) -> PanelMember:
-    """Put a user on the panel, or change whether they are available."""
+def set_panel(programme: Programme, user: User, part: str, available: bool = True, *, by: User | None) -> PanelMember:
+    """Put a user on the panel, or change whether they are available.
+
+    by  the coordinator who asks; None: the portal's own set-up
+    Raises Refused without the coordinator's role in the programme's organisation, for an unknown part, and when
+    someone who has not the part's role there is to be made available: a person who left can still be taken off.
+    """
+    _may_manage(by, programme)
+    if part not in PART_ROLES:
+        raise Refused("invalid", "The panel has no such part.", status=422)
+    if available and not queries.may_be(user, part, programme.organisation_id):
+        words = f"{user} is no member with the role that this part asks for."
+        raise Refused("not_a_member", words, status=422)
     member, _ = PanelMember.objects.update_or_create(
         programme=programme, user=user, part=part, defaults={"available": available}
     )

@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from portal.accounts.models import Organisation, User
+from portal.accounts.models import Organisation, Role, User
 from portal.archive.models import Study
 from portal.core.states import StateModel, Table
 
@@ -91,6 +91,14 @@ class PanelMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} {self.part} of {self.programme}"
+
+
+# which of these roles in the programme's organisation a part asks for
+PART_ROLES: dict[str, tuple[Role, ...]] = {
+    PanelMember.Part.READER: (Role.READER,),
+    PanelMember.Part.ARBITER: (Role.READER, Role.COORDINATOR),
+    PanelMember.Part.COORDINATOR: (Role.COORDINATOR,),
+}
 
 
 class Case(StateModel):
@@ -180,7 +188,13 @@ class Assignment(StateModel):
         ]
         indexes = [
             models.Index(fields=["reader", "state"], name="assignment_of_reader"),
-            models.Index(fields=["organisation", "state", "-priority", "created_at"], name="assignment_queue"),
+            # the queue of each kind, in the order in which it is taken
+            models.Index(
+                fields=["organisation", "kind", "-priority", "created_at", "id"],
+                condition=models.Q(state="offered"),
+                name="assignment_queue",
+            ),
+            models.Index(fields=["expires_at"], condition=models.Q(state="claimed"), name="assignment_claims"),
         ]
 
     def __str__(self) -> str:

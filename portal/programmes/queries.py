@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.utils import timezone
 
 from portal.accounts.models import Membership, Qualification, Role, User
-from portal.accounts.queries import organisation_ids
-from portal.programmes.models import Assignment, Case, PanelMember, Programme, Protocol
+from portal.accounts.queries import memberships, organisation_ids
+from portal.programmes import rules
+from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 from portal.programmes.rules import Offer, Reader
 
-OPEN = (Assignment.State.OFFERED, Assignment.State.CLAIMED)
+KINDS = sorted(rules.KIND_ORDER, key=rules.KIND_ORDER.__getitem__)
 
 
 def newest_protocol(programme: Programme) -> Protocol:
@@ -62,13 +62,15 @@ def access_case(user: Any, slug: str, number: int) -> Case:
     return case
 
 
-def reader(user: User) -> Reader:
-    """Everything the assignment rules ask about one reader, in three queries."""
+def reader(user: User, case: int | None = None) -> Reader:
+    """What the assignment rules ask about one reader; of the reader's cases, only whether this one is among them."""
     panels = list(
         PanelMember.objects.filter(
             user=user, available=True, programme__active=True, programme__organisation__in=organisation_ids(user)
         ).select_related("programme")
     )
+    roles = {m.organisation_id: set(m.roles) for m in memberships(user)}
+    panels = [p for p in panels if roles.get(p.programme.organisation_id, set()) & set(PART_ROLES[p.part])]
     valid = Q(valid_until=None) | Q(valid_until__gte=timezone.localdate())
     held = set(Qualification.objects.filter(valid, user=user).values_list("organisation_id", "category"))
     wanted = dict(
@@ -76,31 +78,41 @@ def reader(user: User) -> Reader:
         .order_by("programme", "number")
         .values_list("programme_id", "qualification")
     )
-    counts = dict(
-        Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
-        .values_list("case__programme")
-        .annotate(n=Count("pk"))
-    )
+    limited = {p.programme_id for p in panels if p.quota is not None}
+    claimed = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED, case__programme__in=limited)
+    counts = dict(claimed.values_list("case__programme").annotate(n=Count("pk"))) if limited else {}
     full = {p.programme_id for p in panels if p.quota is not None and counts.get(p.programme_id, 0) >= p.quota}
     qualified = {
         p.programme_id
         for p in panels
         if not wanted.get(p.programme_id) or (p.programme.organisation_id, wanted[p.programme_id]) in held
     }
-    cases = Assignment.objects.filter(reader=user).exclude(state=Assignment.State.CANCELLED).values_list("case_id")
+    mine = Assignment.objects.filter(reader=user, case=case).exclude(state=Assignment.State.CANCELLED)
     return Reader(
         key=user.pk,
         parts=frozenset((p.programme_id, p.part) for p in panels),
         qualified=frozenset(qualified),
-        cases=frozenset(pk for (pk,) in cases),
+        cases=frozenset(mine.values_list("case_id", flat=True)) if case is not None else frozenset(),
         full=frozenset(full),
+        organisations=frozenset(p.programme.organisation_id for p in panels),
     )
 
 
-def offered(programme_ids: Iterable[int]) -> QuerySet[Assignment]:
-    """Assignments that wait for a reader in these programmes, the likely best first."""
-    rows = Assignment.objects.filter(state=Assignment.State.OFFERED, case__programme__in=list(programme_ids))
-    return rows.select_related("case__programme", "case__study").order_by("-priority", "created_at")
+def takeable(who: Reader, kind: str, programme: int | None = None) -> QuerySet[Assignment]:
+    """Offers of one kind that the reader may take, the best first: `rules.next_for` as a query, for any queue length.
+
+    A test holds the two to the same answer. The partial index on offered assignments carries the order.
+    """
+    wanted = rules.open_programmes(who, kind)
+    if programme is not None:
+        wanted &= {programme}
+    had = Assignment.objects.filter(case=OuterRef("case"), reader=who.key).exclude(state=Assignment.State.CANCELLED)
+    return (
+        Assignment.objects.filter(state=Assignment.State.OFFERED, kind=kind)
+        .filter(organisation__in=who.organisations, case__programme__in=wanted)
+        .filter(Q(reader=who.key) | Q(~Exists(had), reader=None))
+        .order_by("-priority", "created_at", "pk")
+    )
 
 
 def as_offer(row: Assignment) -> Offer:
@@ -109,6 +121,20 @@ def as_offer(row: Assignment) -> Offer:
     return Offer(str(row.pk), row.kind, row.case_id, row.case.programme_id, row.priority, age, row.reader_id)
 
 
+def with_part_role(part: str, organisation_id: int) -> QuerySet[User]:
+    """People, not service accounts, whose roles in the organisation let them take a part of a panel."""
+    members = Membership.objects.filter(
+        organisation=organisation_id, active=True, roles__overlap=list(PART_ROLES.get(part, ()))
+    )
+    return User.objects.filter(pk__in=members.values("user"), is_active=True, is_service=False)
+
+
+def may_be(user: User, part: str, organisation_id: int) -> bool:
+    """Whether the user may take a part of a panel in the organisation."""
+    return with_part_role(part, organisation_id).filter(pk=user.pk).exists()
+
+
 def panel_users(programme: Programme, part: str) -> QuerySet[User]:
-    """The available members of a panel with one part."""
-    return User.objects.filter(panels__programme=programme, panels__part=part, panels__available=True, is_active=True)
+    """The available members of a panel with one part, who still have its role."""
+    here = PanelMember.objects.filter(programme=programme, part=part, available=True)
+    return with_part_role(part, programme.organisation_id).filter(pk__in=here.values("user"))

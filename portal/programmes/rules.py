@@ -27,8 +27,9 @@ class Reader:
 
     parts        (programme, part) of the panels in which the reader is available
     qualified    programmes whose qualification the reader holds
-    cases        cases that the reader has, or had, an assignment of
+    cases        cases that are, or were, the reader's: pushed to them, in reading, submitted
     full         programmes in which the reader's quota of open assignments is used up
+    organisations  those of the panels
     """
 
     key: int
@@ -36,19 +37,31 @@ class Reader:
     qualified: frozenset[int]
     cases: frozenset[int]
     full: frozenset[int]
+    organisations: frozenset[int] = frozenset()
+
+
+def part_for(kind: str) -> str:
+    """The part of the panel to which a kind of assignment goes."""
+    return "arbiter" if kind == "arbitration" else "reader"
+
+
+def open_programmes(reader: Reader, kind: str) -> frozenset[int]:
+    """Programmes in which the reader may take an assignment of this kind now: right part, qualified, under quota."""
+    part = part_for(kind)
+    return frozenset(
+        programme
+        for programme, held in reader.parts
+        if held == part and programme not in reader.full and (kind == "arbitration" or programme in reader.qualified)
+    )
 
 
 def eligible(reader: Reader, offer: Offer) -> bool:
-    """A panel member with the right part, qualified, not yet a reader of the case, under quota."""
-    part = "arbiter" if offer.kind == "arbitration" else "reader"
-    if offer.reader is not None and offer.reader != reader.key:
+    """A panel member with the right part, qualified, under quota, and not yet a reader of the case by another offer."""
+    if offer.programme not in open_programmes(reader, offer.kind):
         return False
-    return (
-        (offer.programme, part) in reader.parts
-        and (offer.kind == "arbitration" or offer.programme in reader.qualified)
-        and offer.case not in reader.cases
-        and offer.programme not in reader.full
-    )
+    if offer.reader is not None:
+        return offer.reader == reader.key  # pushed; nobody holds two assignments of one case
+    return offer.case not in reader.cases
 
 
 def in_order(offers: Iterable[Offer]) -> list[Offer]:

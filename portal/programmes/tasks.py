@@ -26,3 +26,9 @@ def offer_second(case_pk: str) -> None:
 def expire_claims() -> None:
     """Give back claims whose time is up (beat, every minute)."""
     actions.expire_claims()
+
+
+@short_task
+def open_overdue() -> None:
+    """Open cases that wait for a model that is not at work (beat, every minute)."""
+    actions.open_overdue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from portal.accounts.models import User
 from portal.core import outbox
 from portal.core.errors import Refused
 from portal.core.live import announce, org_group
-from portal.programmes.actions import claim
+from portal.programmes.actions import claim, hold, keep_claim
 from portal.programmes.models import Assignment, Protocol
 from portal.read import queries, rules
 from portal.read.models import Mark, Reading
@@ -21,59 +22,101 @@ from portal.read.models import Mark, Reading
 MAX_ACTIVE_MS = 24 * 3600 * 1000
 
 
+@transaction.atomic
 def start(user: User, assignment: Assignment) -> Reading:
-    """Open an assignment: claims it when it is offered, and makes the draft. Twice has the effect of once."""
-    if assignment.state == Assignment.State.OFFERED:
-        claim(user, assignment)
+    """Open an assignment: claims it when it is offered, and makes the draft. Twice has the effect of once.
+
+    Decides by the assignment as it is now, not as the request saw it, and holds it until the transaction ends: a
+    claim that expires or is given back at this moment does so before or after. Returns the reading with that
+    assignment. Raises Refused: 409 when it is no longer to be had, 410 when it has gone to another reader.
+    """
+    now = hold(assignment)
+    if now.state == Assignment.State.OFFERED:
+        now = claim(user, now)
+    if now.reader_id != user.pk or now.state == Assignment.State.CANCELLED:
+        raise Refused("gone", "This reading has gone to another reader.", status=410)
     reading, _ = Reading.objects.get_or_create(
-        assignment=assignment,
+        assignment=now,
         defaults={
-            "organisation_id": assignment.organisation_id,
-            "case_id": assignment.case_id,
-            "protocol_id": assignment.case.protocol_id,
+            "organisation_id": now.organisation_id,
+            "case_id": now.case_id,
+            "protocol_id": now.case.protocol_id,
             "reader": user,
             "state": Reading.State.DRAFT,
         },
     )
-    if reading.reader_id != user.pk:  # given back by another reader who had begun: start from nothing
-        if reading.state != Reading.State.DRAFT:
-            raise Refused("gone", "This reading was submitted by another reader.", status=410)
-        fresh = {"reader": user, "answers": {}, "draft_marks": [], "active_ms": 0, "revision": 0, "client": ""}
-        Reading.objects.filter(pk=reading.pk, state=Reading.State.DRAFT).update(**fresh, model_seen_at=None)
+    if reading.reader_id != user.pk:  # given back by a reader who had begun: start from nothing; history keeps theirs
+        fresh = {"answers": {}, "draft_marks": [], "active_ms": 0, "revision": 0, "base_revision": 0, "client": ""}
+        rows = Reading.objects.filter(pk=reading.pk, state=Reading.State.DRAFT)
+        rows.update(reader=user, started_at=timezone.now(), model_seen_at=None, **fresh)
         reading.refresh_from_db()
+    reading.assignment = now
     return reading
 
 
 def _locked(user: User, assignment: Assignment) -> Reading:
-    start(user, assignment)
-    return Reading.objects.select_for_update().get(assignment=assignment)
+    now = start(user, assignment).assignment
+    reading = (
+        Reading.objects.select_for_update(no_key=True, of=("self",)).select_related("protocol").get(assignment=now)
+    )
+    reading.assignment = now
+    return reading
 
 
-def _active(value: Any) -> int:
-    number = int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
-    return max(0, min(number, MAX_ACTIVE_MS))
+def _wrong(field: str, words: str) -> Refused:
+    return Refused("invalid", words, status=422, fields={field: words})
+
+
+def _active(body: Mapping[str, Any]) -> int:
+    """Milliseconds of active time as sent, 0 when not sent, never more than a day. Raises Refused."""
+    value = body.get("active_ms")
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong("active_ms", "The active time is a number of milliseconds.")
+    return int(max(0, min(value, MAX_ACTIVE_MS)))
+
+
+def _whose(body: Mapping[str, Any]) -> tuple[int, str]:
+    """Revision that the browser saw last, and the name of its tab ("" when it has none). Raises Refused."""
+    revision, client = body.get("revision"), body.get("client")
+    if isinstance(revision, bool) or not isinstance(revision, int) or revision < 0:
+        raise _wrong("revision", "The revision is the number that the server gave with the draft.")
+    if client is not None and (not isinstance(client, str) or len(client) > 64):
+        raise _wrong("client", "The name of a tab is a text of at most 64 characters.")
+    return revision, client or ""
 
 
 @transaction.atomic
 def save_draft(user: User, assignment: Assignment, body: Mapping[str, Any]) -> Reading:
-    """Keep a draft. Raises Refused: 409 with the server's draft when another tab saved since, 410 when submitted."""
+    """Keep a draft, and renew its claim.
+
+    Only who has seen the newest revision may save over it. The one exception is a named tab whose answer was lost:
+    it saves again on the revision on which its last saves were based, and nobody else has saved since.
+    Raises Refused: 409 with the server's draft when it was changed elsewhere, 410 when submitted, 422.
+    """
     reading = _locked(user, assignment)
     if reading.state != Reading.State.DRAFT:
         raise Refused("submitted", "This reading is submitted; changes are kept as a new one.", status=410)
-    client = str(body.get("client") or "")[:64]
-    if body.get("revision") != reading.revision and client != reading.client:
+    revision, client = _whose(body)
+    again = client and client == reading.client and revision == reading.base_revision
+    if revision != reading.revision and not again:
         words = "This reading was changed in another window."
         raise Refused("conflict", words, draft=queries.draft_json(reading))
     answers, marks = body.get("answers"), body.get("marks")
     if not isinstance(answers, dict) or len(str(answers)) > 100_000:
-        raise Refused("invalid", "Answers are missing or too large.", status=422)
-    if fault := rules.check_marks(marks, queries.image_sizes(assignment)):
-        raise Refused("invalid", fault, status=422, fields={"marks": fault})
+        raise _wrong("answers", "Answers are missing or too large.")
+    if fault := rules.check_marks(marks, queries.image_sizes(reading.assignment)):
+        raise _wrong("marks", fault)
     reading.answers, reading.draft_marks, reading.client = answers, marks, client  # type: ignore[assignment]
-    reading.active_ms = max(reading.active_ms, _active(body.get("active_ms")))
+    reading.active_ms = max(reading.active_ms, _active(body))
+    reading.base_revision = revision
     reading.revision += 1
     reading.saved_at = timezone.now()
-    reading.save(update_fields=["answers", "draft_marks", "client", "active_ms", "revision", "saved_at"])
+    reading.save(
+        update_fields=["answers", "draft_marks", "client", "base_revision", "active_ms", "revision", "saved_at"]
+    )
+    keep_claim(reading.assignment)
     return reading
 
 
@@ -81,12 +124,17 @@ def save_draft(user: User, assignment: Assignment, body: Mapping[str, Any]) -> R
 def reveal(user: User, assignment: Assignment) -> Reading:
     """Show the model's output to a reader whose protocol offers it on demand; when it was seen is kept."""
     reading = _locked(user, assignment)
-    if assignment.case.protocol.mode != Protocol.Mode.ON_DEMAND:
+    if reading.protocol.mode != Protocol.Mode.ON_DEMAND:
         raise Refused("blinded", "This protocol does not show the model's output.", status=409)
-    if reading.model_seen_at is None:
+    if reading.model_seen_at is None and reading.state == Reading.State.DRAFT:
         reading.model_seen_at = timezone.now()
         reading.save(update_fields=["model_seen_at"])
     return reading
+
+
+def alert(reading: Reading) -> None:
+    """Note that the reader of a submitted reading is shown where the model differs; twice has the effect of once."""
+    Reading.objects.filter(pk=reading.pk, alerted_at=None).update(alerted_at=timezone.now())
 
 
 @transaction.atomic
@@ -98,42 +146,39 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
     try:
         key = uuid.UUID(str(body.get("key")))
     except ValueError:
-        raise Refused("invalid", "The submission has no key.", status=422) from None
-    if assignment.state == Assignment.State.SUBMITTED:
-        done = Reading.objects.filter(assignment=assignment, reader=user).first()
-        if done and done.submit_key == key:
-            return done
-        raise Refused("submitted", "This reading was submitted before.", status=410)
+        raise _wrong("key", "The submission has no key.") from None
     reading = _locked(user, assignment)
-    if reading.state == Reading.State.SUBMITTED:  # another request of the same reader was faster
+    if reading.state == Reading.State.SUBMITTED:
         if reading.submit_key == key:
             return reading
         raise Refused("submitted", "This reading was submitted before.", status=410)
-    answers, marks = body.get("answers"), body.get("marks", [])
+    answers, marks, active = body.get("answers"), body.get("marks", []), _active(body)
     if not isinstance(answers, dict):
-        raise Refused("invalid", "Answers are missing.", status=422)
+        raise _wrong("answers", "Answers are missing.")
     form = reading.protocol.form
     faults = rules.check_answers(form, answers)
-    if fault := rules.check_marks(marks, queries.image_sizes(assignment)):
+    if fault := rules.check_marks(marks, queries.image_sizes(reading.assignment)):
         faults["marks"] = fault
     if faults:
         raise Refused("incomplete", "The form is not complete.", status=422, fields=faults)
+    if Reading.objects.filter(submit_key=key).exists():
+        raise _wrong("key", "This key belongs to another submission.")
     now = timezone.now()
     reading.advance(
         Reading.State.SUBMITTED,
         answers=rules.kept_answers(form, answers),
         draft_marks=marks,
-        active_ms=max(reading.active_ms, _active(body.get("active_ms"))),
+        active_ms=max(reading.active_ms, active),
         submit_key=key,
         submitted_at=now,
         revision=reading.revision + 1,
     )
     Mark.objects.bulk_create(_mark(reading, mark) for mark in marks)
-    if not assignment.advance(Assignment.State.SUBMITTED, submitted_at=now):
+    if not reading.assignment.advance(Assignment.State.SUBMITTED, submitted_at=now):
         raise Refused("submitted", "This reading is no longer open.", status=410)
     outbox.emit("read.submitted", reading.pk)
-    data = {"assignment": str(assignment.pk), "case": assignment.case_id}
-    announce([org_group(assignment.organisation_id)], "reading.submitted", data)
+    data = {"assignment": str(reading.assignment.pk), "case": reading.case_id}
+    announce([org_group(reading.organisation_id)], "reading.submitted", data)
     return reading
 
 

@@ -32,7 +32,7 @@ class Worklist(APIView):
     def get(self, request: Request) -> Response:
         rows = queries.worklist(request.user)  # type: ignore[arg-type]
         done = queries.done_today(request.user)  # type: ignore[arg-type]
-        items = [queries.assignment_json(row) for row in rows[:200]]
+        items = [queries.assignment_json(row) for row in rows]
         return Response({"items": items, "next_available": bool(rows), "done_today": done})
 
 
@@ -73,7 +73,7 @@ class Submit(APIView):
     def post(self, request: Request, assignment_id: str) -> Response:
         row = queries.access_assignment(request.user, assignment_id)
         reading = actions.submit_reading(request.user, row, _body(request))  # type: ignore[arg-type]
-        following = next(iter(queries.worklist(request.user)), None)  # type: ignore[arg-type]
+        following = next(iter(queries.worklist(request.user, 1)), None)  # type: ignore[arg-type]
         after = queries.assignment_json(following) if following else None
         return Response({"state": reading.state, "next": after and {"id": after["id"], "url": after["url"]}})
 
@@ -84,7 +84,7 @@ class Reveal(APIView):
     @extend_schema(request=None, responses=OBJECT, operation_id="assignment_reveal")
     def post(self, request: Request, assignment_id: str) -> Response:
         row = queries.access_assignment(request.user, assignment_id)
-        row.reading = actions.reveal(request.user, row)  # type: ignore[attr-defined, arg-type]
+        actions.reveal(request.user, row)  # type: ignore[arg-type]
         return Response(queries.model_part(request.user, row))  # type: ignore[arg-type]
 
 

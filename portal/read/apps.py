@@ -7,6 +7,6 @@ class ReadConfig(AppConfig):
 
     def ready(self) -> None:
         from portal.core import blinding
-        from portal.read.queries import hides_model
+        from portal.read.sight import hides_model
 
         blinding.register(hides_model)

@@ -27,10 +27,12 @@ class Reading(StateModel):
     reader = models.ForeignKey(User, on_delete=models.PROTECT, related_name="readings")
     revision = models.PositiveIntegerField(default=0)
     client = models.CharField(max_length=64, blank=True)  # the tab that saved last
+    base_revision = models.PositiveIntegerField(default=0)  # what that tab had seen when it began to save
     answers = models.JSONField(default=dict)
     draft_marks = models.JSONField(default=list)  # as the viewer sends them, until submit
     active_ms = models.PositiveBigIntegerField(default=0)
     model_seen_at = models.DateTimeField(null=True)  # when the model's output was first shown to this reader
+    alerted_at = models.DateTimeField(null=True)  # when a disagreement with the model was shown to this reader
     submit_key = models.UUIDField(null=True, unique=True)
     started_at = models.DateTimeField(default=timezone.now)
     saved_at = models.DateTimeField(default=timezone.now)

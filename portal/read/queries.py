@@ -9,25 +9,32 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.queries import require_role
 from portal.archive.models import Instance, Study
 from portal.archive.queries import image_list
 from portal.infer.queries import newest_runs, run_summary, visible_runs
 from portal.programmes import queries as programmes
 from portal.programmes import rules
-from portal.programmes.models import Assignment, Case, Protocol
+from portal.programmes.models import PART_ROLES, Assignment, PanelMember, Protocol
 from portal.read.models import Mark, Reading
+from portal.read.sight import hides_model
 
 HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
 
 
-def worklist(user: User) -> list[Assignment]:
+LISTED = 200
+
+
+def worklist(user: User, limit: int = LISTED) -> list[Assignment]:
     """The reader's open assignments, then those to be had, in the order in which they should be read."""
     mine = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
-    mine = mine.select_related("case__programme", "case__study").order_by("claimed_at")
+    rows = list(mine.select_related("case__programme", "case__study").order_by("claimed_at")[:limit])
     who = programmes.reader(user)
-    rows = {str(a.pk): a for a in programmes.offered({pk for pk, _ in who.parts})[:500]}
-    offers = rules.next_for(who, map(programmes.as_offer, rows.values()))
-    return [*mine, *(rows[offer.key] for offer in offers)]
+    for kind in programmes.KINDS:
+        if len(rows) < limit:
+            offers = programmes.takeable(who, kind).select_related("case__programme", "case__study")
+            rows += offers[: limit - len(rows)]
+    return rows
 
 
 def done_today(user: User) -> int:
@@ -63,63 +70,43 @@ def case_json(row: Assignment) -> dict[str, Any]:
 
 
 def access_assignment(user: Any, assignment_id: Any) -> Assignment:
-    """The one door to an assignment: its reader's, or anyone's who may take it. Raises Http404."""
+    """The one door to an assignment: its reader's, or anyone's who may take it. Raises Http404.
+
+    Having it is not enough: its reader must still be a member of its organisation, with a role that reads.
+    """
     rows = Assignment.objects.select_related("case__programme", "case__study", "case__protocol")
     row = rows.filter(pk=assignment_id).exclude(state=Assignment.State.CANCELLED).first()
     if row is None or not isinstance(user, User):
         raise Http404
     if row.state == Assignment.State.OFFERED:
-        if not rules.eligible(programmes.reader(user), programmes.as_offer(row)):
+        if not rules.eligible(programmes.reader(user, row.case_id), programmes.as_offer(row)):
             raise Http404
     elif row.reader_id != user.pk:
         raise Http404
+    part = PanelMember.Part.ARBITER if row.kind == Assignment.Kind.ARBITRATION else PanelMember.Part.READER
+    require_role(user, row.organisation_id, *PART_ROLES[part])
     return row
 
 
-def hides_model(user: Any, study_id: int) -> bool:
-    """Blinding: a reader who still may read, or is reading, the study does not see the model's output.
-
-    Also for cases that are not offered yet: a panel member must not look beforehand.
-    """
-    if not isinstance(user, User):
-        return False
-    panel = {pk for pk, part in programmes.reader(user).parts if part == "reader"}
-    for case in Case.objects.filter(study=study_id, programme__in=panel).select_related("protocol"):
-        mine = Assignment.objects.filter(case=case, reader=user).exclude(state=Assignment.State.CANCELLED).first()
-        read = mine is not None and mine.state == Assignment.State.SUBMITTED
-        blind = case.protocol.mode in {Protocol.Mode.BLINDED, Protocol.Mode.SECOND_READER}
-        if blind and not read and case.state != Case.State.SETTLED:
-            return True
-        if case.protocol.mode == Protocol.Mode.VERIFICATION and not read:
-            return True
-        seen = Reading.objects.filter(case=case, reader=user).exclude(model_seen_at=None).exists()
-        if case.protocol.mode == Protocol.Mode.ON_DEMAND and not read and not seen:
-            return True
-    return False
+HIDDEN_WORDS = {
+    Protocol.Mode.BLINDED: "Blinded reading: the model's output is not shown.",
+    Protocol.Mode.SECOND_READER: "The model reads independently; it is shown only where it disagrees.",
+    Protocol.Mode.ON_DEMAND: "Shown on demand.",
+    Protocol.Mode.VERIFICATION: "Shown after your first reading.",
+}
 
 
 def model_part(user: User, row: Assignment) -> dict[str, Any]:
-    """The model's output as far as the protocol lets this reader see it now."""
-    mode, study = row.case.protocol.mode, row.case.study
-    reading = getattr(row, "reading", None)
-    if row.kind == Assignment.Kind.ARBITRATION:
-        return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(study)]}
-    if mode == Protocol.Mode.ON_DEMAND and reading is not None and reading.model_seen_at:
-        return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(study)]}
-    words = {
-        Protocol.Mode.BLINDED: "Blinded reading: the model's output is not shown.",
-        Protocol.Mode.SECOND_READER: "The model reads independently; it is shown only where it disagrees.",
-        Protocol.Mode.ON_DEMAND: "Shown on demand.",
-        Protocol.Mode.VERIFICATION: "Shown after your first reading.",
-    }
-    return {"visible": False, "reason": words[Protocol.Mode(mode)], "runs": []}
+    """The model's output as far as the protocol lets this reader see it now; an arbiter sees it."""
+    if row.kind != Assignment.Kind.ARBITRATION and hides_model(user, row.case.study_id):
+        return {"visible": False, "reason": HIDDEN_WORDS[Protocol.Mode(row.case.protocol.mode)], "runs": []}
+    return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(row.case.study)]}
 
 
 def bundle(user: User, row: Assignment) -> dict[str, Any]:
     """Everything the reading room opens with (shape in docs/engineers/viewer-api.md)."""
     protocol, case = row.case.protocol, row.case
     reading = Reading.objects.filter(assignment=row, reader=user).first()
-    row.reading = reading  # type: ignore[attr-defined]
     total = case.programme.cases.count()
     return {
         "id": str(row.pk),
@@ -158,7 +145,7 @@ def previous(row: Assignment) -> list[dict[str, Any]]:
 
 def upcoming(user: User, row: Assignment) -> dict[str, str] | None:
     """The assignment that would come after this one, so that its images can be fetched beforehand."""
-    for other in worklist(user):
+    for other in worklist(user, 2):
         if other.pk != row.pk:
             return {"id": str(other.pk), "study_uid": other.case.study.study_uid}
     return None

@@ -5,11 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from portal.read.models import Mark
-
-MAX_MARKS, MAX_POINTS, MAX_TEXT = 500, 4000, 10_000
+MAX_MARKS, MAX_POINTS, MAX_TEXT, MAX_MEASUREMENTS = 500, 4000, 10_000, 20
 Answers = Mapping[str, Any]
 POINTS = {"length": 2, "rectangle": 2, "ellipse": 2, "freehand": 3, "arrow": 2}
+
+
+ALL, UNNAMED, NOTHING = "all", "unnamed", "nothing"
+
+
+def hidden(mode: str, *, submitted: bool, settled: bool, asked: bool, alerted: bool, oversees: bool) -> bool:
+    """Whether the model's output on a case is hidden from someone who reads, or may come to read, in its programme.
+
+    submitted  the person's own reading is final
+    settled    the case is settled: nobody will read it any more
+    asked      the output was shown to the person on demand
+    alerted    the person's reading differed from the output and the protocol answers that by showing the outlines
+    oversees   the person also coordinates, or looks after functions or archive, in the organisation
+
+    In the independent modes a mere reader never sees the output unless alerted; docs/decisions/0004 says why.
+    """
+    if mode in {"blinded", "second_reader"}:
+        return not (alerted or (settled and oversees))
+    if mode == "on_demand":
+        return not (submitted or asked or settled)
+    return not (submitted or settled)
+
+
+def sight(*, settled: bool, reader: bool, arbiter: bool, holds: str | None, taken: bool, submitted: bool) -> str:
+    """How much of what readers and model said of a case someone may see who may see the case at all.
+
+    reader, arbiter  on the programme's panel, available or not
+    holds            "reading", "arbitration" or None: the person's own assignment of the case
+    taken            that assignment is claimed or submitted, not only offered to the person
+    submitted        that assignment is submitted
+    returns          ALL; UNNAMED: everything, readers without names (arbiters decide so); NOTHING
+    """
+    if settled and (holds is None or submitted):
+        return ALL
+    if holds == "arbitration" and taken:
+        return UNNAMED
+    if holds == "reading" or (reader and not settled):
+        return NOTHING
+    return UNNAMED if arbiter or holds else ALL
 
 
 def shown(question: Mapping[str, Any], answers: Answers) -> bool:
@@ -39,7 +76,7 @@ def _check(question: Mapping[str, Any], value: Any) -> str:
     if kind == "boolean":
         return "" if isinstance(value, bool) else "Answer yes or no."
     if kind == "choice":
-        return "" if value in choices else "Choose one of the answers."
+        return "" if isinstance(value, str) and value in choices else "Choose one of the answers."
     if kind == "multi":
         fits = isinstance(value, list) and all(isinstance(v, str) and v in choices for v in value)
         return "" if fits and len(set(value)) == len(value) else "Choose from the list."
@@ -78,16 +115,17 @@ def check_marks(marks: Any, images: Mapping[str, tuple[int, int, int]], margin: 
 
 
 def _check_mark(mark: Mapping[str, Any], images: Mapping[str, tuple[int, int, int]], margin: float) -> str:
-    if mark.get("tool") not in Mark.Tool.values:
+    tool, sop_uid = mark.get("tool"), mark.get("sop_uid")
+    if not isinstance(tool, str) or tool not in POINTS:
         return "A mark is of an unknown kind."
-    if mark.get("sop_uid") not in images:
+    if not isinstance(sop_uid, str) or sop_uid not in images:
         return "A mark lies on an image that is not part of the case."
-    rows, columns, frames = images[mark["sop_uid"]]
+    rows, columns, frames = images[sop_uid]
     frame = mark.get("frame", 1)
     if not isinstance(frame, int) or isinstance(frame, bool) or not 1 <= frame <= frames:
         return "A mark lies on a frame that the image does not have."
     points = mark.get("points_px")
-    if not isinstance(points, list) or not POINTS[mark["tool"]] <= len(points) <= MAX_POINTS:
+    if not isinstance(points, list) or not POINTS[tool] <= len(points) <= MAX_POINTS:
         return "A mark has too few or too many points."
     for point in points:
         if not isinstance(point, list) or len(point) != 2 or not all(_finite(v) for v in point):
@@ -100,11 +138,26 @@ def _check_mark(mark: Mapping[str, Any], images: Mapping[str, tuple[int, int, in
     world = mark.get("points_mm")
     if world is not None and not (
         isinstance(world, list)
+        and len(world) <= MAX_POINTS
         and all(isinstance(p, list) and len(p) == 3 and all(_finite(v) for v in p) for p in world)
     ):
         return "A mark's patient coordinates are not triples of numbers."
-    if len(str(mark.get("text") or "")) > 500 or len(str(mark.get("label") or "")) > 64:
-        return "A mark's text is too long."
+    return _check_words(mark)
+
+
+def _check_words(mark: Mapping[str, Any]) -> str:
+    for name, longest in (("text", 500), ("label", 64)):
+        value = mark.get(name)
+        if value is not None and not (isinstance(value, str) and len(value) <= longest):
+            return f"A mark's {name} is a text of at most {longest} characters."
+    measured = mark.get("measurements")
+    if measured is None:
+        return ""
+    if not isinstance(measured, dict) or len(measured) > MAX_MEASUREMENTS:
+        return "A mark's measurements are names with values."
+    for name, value in measured.items():
+        if len(name) > 40 or not (value is None or _finite(value) or (isinstance(value, str) and len(value) <= 40)):
+            return "A mark's measurement is no number and no short text."
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils import timezone
 
 from portal.consensus.models import Truth
@@ -10,9 +11,10 @@ from portal.reports import rules
 from portal.reports.models import Report
 
 
+@transaction.atomic
 def write_report(case_pk: int) -> Report | None:
-    """Write, or write anew, the report of a case whose truth is known."""
-    case = Case.objects.select_related("protocol", "study").get(pk=case_pk)
+    """Write the report of a case whose truth is known, and anew when its words change; twice has the effect of once."""
+    case = Case.objects.select_for_update(of=("self",)).select_related("protocol", "study").get(pk=case_pk)
     truth = Truth.objects.filter(case=case).first()
     if truth is None:
         return None
@@ -20,6 +22,9 @@ def write_report(case_pk: int) -> Report | None:
     text = rules.report_text(
         title, case.protocol.form, truth.answers, len(truth.marks), Truth.Origin(truth.origin).label.lower()
     )
+    found = Report.objects.filter(case=case).first()
+    if found and found.text == text:
+        return found
     report, _ = Report.objects.update_or_create(
         case=case,
         defaults={

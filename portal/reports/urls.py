@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+"""Reports."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from portal.reports import views
+
+urlpatterns = [
+    path("programmes/<slug:slug>/cases/<int:number>/report/", views.report, name="case_report"),
+]

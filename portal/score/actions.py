@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
+from portal.consensus import rules as consensus
+from portal.consensus.actions import boxes_of, positive_of
 from portal.consensus.models import Truth
 from portal.core import outbox
 from portal.infer.models import Run
@@ -20,9 +22,10 @@ from portal.second_read.rules import Place
 def score_case(case_pk: int) -> list[ReadingScore]:
     """Score every reading and run of a case against its truth; run again it writes the same rows anew.
 
-    The arbiter's own reading is not scored where it made the truth.
+    Truth by consensus: each reading is measured against the other readings (leave one out), so that nobody is
+    measured by their own answer; a lone reading is marked so. The arbiter who made the truth is not scored.
     """
-    case = Case.objects.select_related("protocol", "study").get(pk=case_pk)
+    case = Case.objects.select_for_update(of=("self",)).select_related("protocol", "study").get(pk=case_pk)
     truth = Truth.objects.filter(case=case).first()
     if truth is None or truth.positive is None:
         return []
@@ -30,14 +33,33 @@ def score_case(case_pk: int) -> list[ReadingScore]:
     rows = Reading.objects.filter(case=case, state=Reading.State.SUBMITTED).select_related("assignment")
     if truth.origin == Truth.Origin.ARBITRATION:
         rows = rows.exclude(assignment__kind=Assignment.Kind.ARBITRATION)
-    scores = [_score(case, reading, truth.positive, places) for reading in rows]
+    readings = list(rows.order_by("submitted_at"))
+    scores = []
+    for reading in readings:
+        if truth.origin == Truth.Origin.CONSENSUS:
+            others = [r for r in readings if r.pk != reading.pk]
+            scores.append(_score_by_others(case, reading, others, truth.positive, places))
+        else:
+            scores.append(_score(case, reading, truth.positive, places, ReadingScore.Basis(truth.origin)))
     for run in Run.objects.filter(study=case.study, state=Run.State.DONE).select_related("result"):
         _score_run(case, run, truth.positive)
     outbox.emit("score.scored", case.pk)
     return scores
 
 
-def _score(case: Case, reading: Reading, positive: bool, places: list[Place]) -> ReadingScore:
+def _score_by_others(
+    case: Case, reading: Reading, others: list[Reading], positive: bool, places: list[Place]
+) -> ReadingScore:
+    if not others:
+        return _score(case, reading, positive, places, ReadingScore.Basis.OWN)
+    answers = consensus.merge(case.protocol.form, [r.answers for r in others]).answers
+    said = positive_of(answers)
+    fused = consensus.fuse_boxes([boxes_of(r) for r in others])
+    held = [Place(m["sop_uid"], tuple(m["box"])) for m in fused]
+    return _score(case, reading, positive if said is None else said, held, ReadingScore.Basis.OTHERS)
+
+
+def _score(case: Case, reading: Reading, positive: bool, places: list[Place], basis: str) -> ReadingScore:
     marks = places_of(list(reading.marks.exclude(tool=Mark.Tool.LENGTH)))
     expected = case.protocol.expected_seconds
     scored = rules.score(reading.answers, positive, marks, places, reading.active_ms / 1000, expected)
@@ -49,6 +71,7 @@ def _score(case: Case, reading: Reading, positive: bool, places: list[Place]) ->
             "category": "/".join(case.study.modalities)[:64],
             "accuracy": scored.accuracy,
             "efficiency": scored.efficiency,
+            "basis": basis,
             "parts": scored.parts,
             "rule_id": rules.RULE_ID,
             "rule_version": rules.RULE_VERSION,

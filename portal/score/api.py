@@ -9,9 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.programmes.models import Assignment
+from portal.accounts.queries import has_role
+from portal.programmes.models import PART_ROLES, Assignment, PanelMember
 from portal.programmes.queries import access_programme, is_coordinator
-from portal.score.queries import case_story
+from portal.score.queries import story_for
 
 
 class AssignmentCase(APIView):
@@ -26,10 +27,11 @@ class AssignmentCase(APIView):
             row.reader_id == request.user.pk
             and row.kind == Assignment.Kind.ARBITRATION
             and row.state == Assignment.State.SUBMITTED
+            and has_role(request.user, row.organisation_id, *PART_ROLES[PanelMember.Part.ARBITER])
         )
         if not arbiter and not is_coordinator(request.user, row.organisation_id):
             raise Http404
-        return Response(case_story(row.case))
+        return Response(story_for(request.user, row.case))  # type: ignore[arg-type]
 
 
 class ProgrammeCase(APIView):
@@ -41,4 +43,4 @@ class ProgrammeCase(APIView):
         case = programme.cases.filter(number=number).first()
         if case is None:
             raise Http404
-        return Response(case_story(case))
+        return Response(story_for(request.user, case))  # type: ignore[arg-type]

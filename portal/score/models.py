@@ -10,12 +10,22 @@ from portal.read.models import Reading
 
 
 class ReadingScore(models.Model):
+    class Basis(models.TextChoices):
+        """What the reading was measured against."""
+
+        OWN = "own", "Its own answer alone"  # no measure of the reader: left out of means
+        OTHERS = "others", "The other readers of the case"
+        ARBITRATION = "arbitration", "Arbitration"
+        PATHOLOGY = "pathology", "Pathology"
+        PERSON = "person", "A person's word"
+
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     reading = models.OneToOneField(Reading, on_delete=models.CASCADE, related_name="score")
     reader = models.ForeignKey(User, on_delete=models.CASCADE, related_name="scores")
     category = models.CharField(max_length=64)
     accuracy = models.FloatField()  # 0 … 1
     efficiency = models.FloatField()  # 0 … 1, 0.5 at the expected time
+    basis = models.CharField(max_length=12, choices=Basis.choices, default=Basis.OTHERS)
     parts = models.JSONField(default=dict)
     rule_id = models.CharField(max_length=40)
     rule_version = models.CharField(max_length=16)

@@ -19,7 +19,8 @@ def scores(request: HttpRequest) -> HttpResponse:
         raise Http404
     organisation = request.organisation  # type: ignore[attr-defined]
     mine = queries.reader_summary(request.user, organisation)  # type: ignore[arg-type]
-    context = {"mine": mine, "field": queries.field(organisation), "trend_plot": _trend(mine["trend"])}
+    field = queries.field(organisation, request.user)  # type: ignore[arg-type]
+    context = {"mine": mine, "field": field, "trend_plot": _trend(mine["trend"])}
     return render(request, "score/scores.html", context)
 
 

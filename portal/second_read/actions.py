@@ -15,6 +15,7 @@ from portal.infer.models import Run
 from portal.infer.queries import newest_runs, run_summary
 from portal.programmes.actions import advance_case
 from portal.programmes.models import Assignment, Case, Protocol
+from portal.read.actions import alert
 from portal.read.models import Mark, Reading
 from portal.second_read import rules
 from portal.second_read.models import Comparison
@@ -47,6 +48,8 @@ def compare_reading(reading_pk: int) -> Comparison | None:
         if any(run.state in AT_WORK for run in runs):
             return None
         comparison = _compare(case, reading, next((r for r in runs if r.state == Run.State.DONE), None))
+        if comparison.action == Comparison.Action.ALERT:
+            alert(reading)
         _move_on(case, reading, comparison)
     return comparison
 
@@ -74,8 +77,8 @@ def _compare(case: Case, reading: Reading, run: Run | None) -> Comparison:
     if similarity is None:
         action = Comparison.Action.NO_MODEL
     elif differs and first:
-        alert = protocol.trigger == Protocol.Trigger.ALERT
-        action = Comparison.Action.ALERT if alert else Comparison.Action.SECOND_READING
+        shows = protocol.trigger == Protocol.Trigger.ALERT
+        action = Comparison.Action.ALERT if shows else Comparison.Action.SECOND_READING
     return Comparison.objects.create(
         **values,
         parameters={"weights": {**rules.WEIGHTS, **weights}, "match": rules.MATCH_IOU},

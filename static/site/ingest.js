@@ -148,7 +148,9 @@ function start(form) {
   function show(name, kind, words) {
     table.hidden = false;
     const row = rows.insertRow(0);
-    for (const text of [name, kind[0].toUpperCase() + kind.slice(1), words]) row.insertCell().textContent = text;
+    const badge = document.querySelector(`template[data-badge="${CSS.escape(kind)}"]`);
+    row.insertCell().append(badge ? badge.content.cloneNode(true) : kind[0].toUpperCase() + kind.slice(1));
+    for (const text of [name, words]) row.insertCell().textContent = text;
   }
 }
 

@@ -35,7 +35,8 @@ class Cast:
 
 
 @pytest.fixture
-def cast(transactional_db: Any) -> Cast:
+def cast(transactional_db: Any, settings: Any) -> Cast:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # seconds a test otherwise
     return Cast()
 
 

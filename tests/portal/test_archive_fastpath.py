@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from portal.accounts.models import ApiToken, Organisation
+from portal.accounts.models import ApiToken, Membership, Organisation, User
 from portal.archive import fastpath
 from portal.archive.fastpath import FastFrames
 from portal.archive.models import Instance
@@ -51,6 +55,7 @@ class Ways:
             message = await talk.receive_output(20)
             body += bytes(message.get("body", b""))
             more = message.get("more_body", False)
+        await talk.wait(20)  # Django gives its connection back after the last byte
         return start["status"], {k.decode().lower(): v.decode() for k, v in start["headers"]}, body
 
 
@@ -121,15 +126,138 @@ async def test_other_organisations_and_roles_find_nothing(scan: str, lakeside: O
     assert (await ways.get(f"{scan}/1", authorization=good, host="evil.example"))[0] == 400
 
 
+async def remembered(ways: Ways, path: str, **headers: str) -> None:
+    """Ask until the door knows the credential by heart, which it may once it listens."""
+    ways.door.users.seconds = 3600  # only a word from the database ends it
+    for _ in range(200):
+        assert (await ways.get(path, **headers))[0] == 200
+        if ways.door.users.entries:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("nobody was ever remembered")
+
+
+async def soon(ways: Ways, path: str, status: int, **headers: str) -> None:
+    for _ in range(200):
+        if (await ways.get(path, **headers))[0] == status:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{status} never came")
+
+
+def revoke(user: User) -> None:
+    ApiToken.objects.filter(user=user).update(revoked_at=timezone.now())
+
+
+def leave(user: User) -> None:
+    Membership.objects.filter(user=user).update(active=False)
+
+
+def lose_the_role(user: User) -> None:
+    membership = user.memberships.get()
+    membership.roles = ["account_admin"]
+    membership.save()
+
+
+def be_locked(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(revoke, 401), (leave, 401), (be_locked, 401), (lose_the_role, 404)],
+    ids=["revoked", "left", "locked", "other role"],
+)
+def test_a_token_ends_at_once(scan: str, lakeside: Organisation, end: Callable[[User], None], status: int) -> None:
+    @in_own_loop
+    async def body() -> None:
+        token = await sync_to_async(bearer)(lakeside)
+        ways = Ways()
+        await remembered(ways, f"{scan}/1", authorization=token)
+        await sync_to_async(end)(await User.objects.aget(username="dave"))
+        await soon(ways, f"{scan}/1", status, authorization=token)
+
+    body()
+
+
+@pytest.mark.parametrize("how", ["signs out", "changes the password"])
+def test_a_session_ends_at_once(scan: str, lakeside: Organisation, how: str) -> None:
+    @in_own_loop
+    async def body() -> None:
+        alice, client = await sync_to_async(make.user)("alice", lakeside, "reader"), Client()
+        await sync_to_async(client.force_login)(alice)
+        cookie, ways = f"sessionid={client.cookies['sessionid'].value}", Ways()
+        await remembered(ways, f"{scan}/1", cookie=cookie)
+        if how == "signs out":
+            await sync_to_async(client.logout)()
+        else:
+            alice.set_password("another")
+            await alice.asave()
+        await soon(ways, f"{scan}/1", 401, cookie=cookie)
+
+    body()
+
+
 @in_own_loop
-async def test_a_revoked_token_is_soon_forgotten(scan: str, lakeside: Organisation, monkeypatch: Any) -> None:
+async def test_a_token_that_runs_out_is_not_remembered_longer(scan: str, lakeside: Organisation) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    await ApiToken.objects.aupdate(expires_at=timezone.now() + timedelta(seconds=4))
+    ways = Ways()
+    await remembered(ways, f"{scan}/1", authorization=token)
+    await soon(ways, f"{scan}/1", 401, authorization=token)
+
+
+@in_own_loop
+async def test_without_word_from_the_database_nobody_is_remembered(scan: str, lakeside: Organisation) -> None:
     token = await sync_to_async(bearer)(lakeside)
     ways = Ways()
+    await remembered(ways, f"{scan}/1", authorization=token)
+    changes = ways.door.watch.changes
+    await sync_to_async(cut_the_links)()
+    for _ in range(200):
+        if ways.door.watch.changes > changes:
+            break
+        await asyncio.sleep(0.01)
+    assert not ways.door.users.entries and not ways.door.watch.listening
     assert (await ways.get(f"{scan}/1", authorization=token))[0] == 200
-    await ApiToken.objects.aupdate(revoked_at=timezone.now())
-    later = fastpath.time.monotonic() + fastpath.IDENTITY_SECONDS
-    monkeypatch.setattr(fastpath.time, "monotonic", lambda: later + 1)
-    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 401
+    assert not ways.door.users.entries
+    await remembered(ways, f"{scan}/1", authorization=token)  # it listens again by itself
+
+
+def cut_the_links() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
+        )
+        assert cursor.fetchall() == [(True,)]
+
+
+@in_own_loop
+async def test_what_changes_during_a_look_up_is_not_remembered(scan: str, lakeside: Organisation) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    ways = Ways()
+    await remembered(ways, f"{scan}/1", authorization=token)
+    mark = ways.door.watch.mark()
+    assert ways.door.watch.holds(mark)
+    await sync_to_async(revoke)(await User.objects.aget(username="dave"))
+    for _ in range(200):
+        if not ways.door.watch.holds(mark):
+            break
+        await asyncio.sleep(0.05)
+    assert ways.door.watch.listening and not ways.door.watch.holds(mark)
+
+
+@in_own_loop
+async def test_using_a_token_tells_nobody_anything(scan: str, lakeside: Organisation) -> None:
+    token = await sync_to_async(bearer)(lakeside)
+    ways = Ways()
+    await remembered(ways, f"{scan}/1", authorization=token)
+    changes = ways.door.watch.changes
+    await ApiToken.objects.aupdate(last_used_at=timezone.now())
+    await User.objects.aupdate(last_login=timezone.now())
+    await asyncio.sleep(0.5)
+    assert ways.door.watch.changes == changes
 
 
 @in_own_loop

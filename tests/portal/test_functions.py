@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.package.errors import MissingFile, WrongHash
+from portal.accounts.models import Organisation
 from portal.core.errors import Refused
 from portal.core.states import IllegalTransition
 from portal.functions import cards, queries, rules
@@ -90,9 +91,9 @@ def test_a_package_elsewhere_is_refused(shelf: Path, tmp_path: Path) -> None:
         register_package(tmp_path / HEATMAP)
 
 
-def a_version(state: str, slug: str = "f", number: str = "1") -> FunctionVersion:
+def a_version(state: str, slug: str = "f", number: str = "1", owner: Organisation | None = None) -> FunctionVersion:
     function, _ = InferenceFunction.objects.get_or_create(
-        slug=slug, defaults={"name": slug, "modalities": ["MG"], "output_type": "malignancy"}
+        slug=slug, defaults={"name": slug, "modalities": ["MG"], "output_type": "malignancy", "owner": owner}
     )
     return FunctionVersion.objects.create(
         function=function, version=number, state=state, package=slug, weights_sha256="0" * 64
@@ -122,9 +123,9 @@ def test_one_version_in_service_takes_the_other_out() -> None:
 def test_only_engineers_move_and_the_history_says_who(client: Client) -> None:
     org = make.organisation()
     people = {role: make.user(role, org, role) for role in ("engineer", "coordinator", "reader")}
-    version = a_version("registered")
+    version = a_version("registered", owner=org)
     address = f"/functions/f/versions/{version.pk}/"
-    for role, status in (("reader", 404), ("coordinator", 302)):
+    for role, status in (("reader", 404), ("coordinator", 404)):
         client.force_login(people[role])
         assert client.post(address, {"to": "commissioning"}).status_code == status
         version.refresh_from_db()
@@ -140,8 +141,64 @@ def test_only_engineers_move_and_the_history_says_who(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_pages_show_versions_figures_and_card(client: Client) -> None:
+def test_a_function_offered_to_all_is_moved_by_its_owner_alone(client: Client) -> None:
+    lakeside, harbour = make.organisation(), make.organisation("harbour")
+    erin, mallory = make.user("erin", lakeside, "engineer"), make.user("mallory", harbour, "engineer")
+    version, house = a_version("registered", owner=lakeside), a_version("registered", slug="g")
+    for user, target in ((mallory, version), (mallory, house), (erin, house)):
+        with pytest.raises(Refused) as error:
+            move(target, "commissioning", user)
+        assert error.value.status == 404
+        target.refresh_from_db()
+        assert target.state == "registered"
+    assert move(version, "commissioning", erin).state == "commissioning"
+    client.force_login(mallory)
+    page = client.get("/functions/f/").content.decode()
+    assert "In its test" in page and "erin" not in page and 'name="to"' not in page
+    client.force_login(erin)
+    assert 'name="to"' in (page := client.get("/functions/f/").content.decode()) and "erin" in page
+
+
+@pytest.mark.django_db
+def test_nobody_registers_over_anothers_function(shelf: Path) -> None:
+    lakeside, harbour = make.organisation(), make.organisation("harbour")
+    erin, mallory = make.user("erin", lakeside, "engineer"), make.user("mallory", harbour, "engineer")
+    alice = make.user("alice", lakeside, "reader")
+    for by in (alice, mallory):
+        with pytest.raises(Refused):
+            register_package(shelf / HEATMAP, lakeside, by)
+    assert not InferenceFunction.objects.exists()
+    function = register_package(shelf / HEATMAP, lakeside, erin).function
+    InferenceFunction.objects.filter(pk=function.pk).update(name="Ours")
+    for owner, by in ((harbour, mallory), (None, mallory), (lakeside, mallory), (harbour, None)):
+        with pytest.raises(Refused):
+            register_package(shelf / HEATMAP, owner, by)
+    function.refresh_from_db()
+    assert (function.name, function.owner) == ("Ours", lakeside)
+    house = register_package(shelf / MALIGNANCY).function
+    with pytest.raises(Refused):
+        register_package(shelf / MALIGNANCY, lakeside, erin)  # the house gives it by its command
+    house.refresh_from_db()
+    assert house.owner is None
+
+
+@pytest.mark.django_db
+def test_the_command_names_an_owner_once() -> None:
+    lakeside = make.organisation()
     call_command("concord_register_packages")
+    assert not InferenceFunction.objects.exclude(owner=None).exists()
+    call_command("concord_register_packages", owner="lakeside")
+    assert not InferenceFunction.objects.exclude(owner=lakeside).exists()
+    make.organisation("harbour")
+    for owner in ("harbour", "nowhere"):
+        with pytest.raises(CommandError):
+            call_command("concord_register_packages", owner=owner)
+
+
+@pytest.mark.django_db
+def test_pages_show_versions_figures_and_card(client: Client) -> None:
+    make.organisation()
+    call_command("concord_register_packages", owner="lakeside")
     client.force_login(make.user("erin", make.organisation(), "engineer"))
     assert b"Chest x-ray heat maps" in client.get("/functions/").content
     page = client.get(f"/functions/{HEATMAP}/").content.decode()

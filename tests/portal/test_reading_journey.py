@@ -170,7 +170,7 @@ def test_claims_race_and_each_case_goes_to_one_reader(cast: Cast) -> None:
         reader = User.objects.create(username=f"reader-{n}")
         cast.alice.memberships.get().__class__.objects.create(user=reader, organisation=cast.lakeside, roles=["reader"])
         reader.qualifications.create(organisation=cast.lakeside, category="MG")
-        set_panel(programme, reader, "reader")
+        set_panel(programme, reader, "reader", by=cast.carol)
         readers.append(reader)
     barrier, got, faults = threading.Barrier(12), [], []
 
@@ -260,7 +260,7 @@ def test_truth_set_by_pathology_scores_anew(cast: Cast) -> None:
 def test_readings_keep_their_protocol_version(cast: Cast) -> None:
     case = open_case(cast)
     programme = Programme.objects.get(slug="screening-mammography")
-    newer = new_protocol(programme, similarity_threshold=0.9)
+    newer = new_protocol(programme, by=cast.carol, similarity_threshold=0.9)
     assert newer.number == 2 and newer.form == case.protocol.form
     assert submit(cast.alice, first_of(case), answers(True)).protocol.number == 1
     assert open_case(cast).protocol.number == 2

@@ -128,15 +128,6 @@ def test_merging_is_bounded_and_order_does_not_matter(rows: list[tuple[bool, int
     assert one.answers == other.answers
 
 
-def test_boxes_of_two_readers_are_averaged() -> None:
-    a = {"sop_uid": "1", "box": [0, 0, 10, 10], "label": "mass"}
-    b = {"sop_uid": "1", "box": [2, 0, 12, 10], "label": "mass"}
-    lone = {"sop_uid": "1", "box": [90, 90, 99, 99], "label": "mass"}
-    assert consensus.fuse_boxes([[a], [b, lone]]) == [
-        {"sop_uid": "1", "box": [1, 0, 11, 10], "label": "mass", "support": 1.0}
-    ]
-
-
 # --- scores ---------------------------------------------------------------------------------------
 def test_scores_worked_by_hand() -> None:
     scored = score.score({"recall": True, "malignancy": 80}, True, [], [], 90, 90)

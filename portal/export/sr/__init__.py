@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import highdicom as hd
@@ -12,6 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from portal.export.rules import derived_uid
+
 PROCEDURES = {
     "MG": CodedConcept("71651007", "SCT", "Mammography"),
     "DX": CodedConcept("399208008", "SCT", "Plain chest X-ray"),
@@ -20,95 +24,145 @@ PROCEDURES = {
 IMAGING = CodedConcept("363679005", "SCT", "Imaging procedure")
 YES, NO = CodedConcept("373066001", "SCT", "Yes"), CodedConcept("373067005", "SCT", "No")
 SCHEME = "99CONCORD"
+DEVICE = "2.25.299434514352712871312716128371872132412"
+# type 2 attributes of the patient and study modules (PS3.3 C.7.1.1, C.7.2.1): there even when they are empty
+MUST_BE_THERE = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber",
+                 "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
 
 
-def build(
-    images: Sequence[Dataset],
-    modality: str,
-    form: Sequence[Mapping[str, Any]],
-    answers: Mapping[str, Any],
-    marks: Sequence[Mapping[str, Any]],
-    uid: str,
-) -> Dataset:
+@dataclass(frozen=True)
+class Result:
+    """What a report is made from.
+
+    form, answers  the protocol's questions and the settled answers
+    marks          [{"sop_uid", "box": (x0, y0, x1, y1), "label", "frame"}]; pixel centres are whole numbers
+    labels         code → name of the marks' labels
+    uid            SOP Instance UID; with series_uid and time: equal results give equal objects
+    """
+
+    form: Sequence[Mapping[str, Any]]
+    answers: Mapping[str, Any]
+    marks: Sequence[Mapping[str, Any]]
+    labels: Mapping[str, str]
+    uid: str
+    series_uid: str
+    at: datetime
+
+
+def build(images: Sequence[Dataset], modality: str, result: Result) -> Dataset:
     """Return an SR that references the source images.
 
-    images   headers of the case's images, one study
-    marks    [{"sop_uid", "box": (x0, y0, x1, y1), "label"}] in image pixels
+    images  headers of the case's images, one study; an SR has the patient and the study from them
+    Raises ValueError without images. A mark that has no area inside its image is named without coordinates.
     """
     if not images:
         raise ValueError("a report needs the images it speaks about")
-    context = hd.sr.ObservationContext(
-        observer_device_context=hd.sr.ObserverContext(
-            observer_type=codes.DCM.Device,
-            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-                uid=hd.UID("2.25.299434514352712871312716128371872132412"), name="Concord"
-            ),
-        )
-    )
-    by_uid = {str(image.SOPInstanceUID): image for image in images}
-    groups: list[Any] = [_answers(images, form, answers, uid)]
-    groups += [_mark(by_uid[m["sop_uid"]], m, n, uid) for n, m in enumerate(marks, 1) if m["sop_uid"] in by_uid]
+    evidence = [_whole(image) for image in images]
+    by_uid = {str(image.SOPInstanceUID): image for image in evidence}
+    groups: list[Any] = [_answers(evidence, result)]
+    groups += [
+        _mark(by_uid[m["sop_uid"]], m, n, result) for n, m in enumerate(result.marks, 1) if m["sop_uid"] in by_uid
+    ]
     report = hd.sr.MeasurementReport(
-        observation_context=context,
+        observation_context=_context(),
         procedure_reported=PROCEDURES.get(modality, IMAGING),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
     sr = hd.sr.ComprehensiveSR(
-        evidence=list(images),
+        evidence=evidence,
         content=report,
-        series_instance_uid=hd.UID(f"{uid}.1"[:64]),
+        series_instance_uid=hd.UID(result.series_uid),
         series_number=900,
-        sop_instance_uid=hd.UID(uid),
+        sop_instance_uid=hd.UID(result.uid),
         instance_number=1,
         manufacturer="Concord",
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     sr.SeriesDescription = "Concord reading (research use only)"
+    for keyword in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
+        setattr(sr, keyword, f"{result.at:%Y%m%d}")
+    for keyword in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
+        setattr(sr, keyword, f"{result.at:%H%M%S}")
     return sr
 
 
+def _whole(image: Dataset) -> Dataset:
+    """The header with empty values where type 2 attributes are missing, which happens in old images."""
+    for keyword in MUST_BE_THERE:
+        if keyword not in image:
+            setattr(image, keyword, "")
+    return image
+
+
+def _context() -> Any:
+    attributes = hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(DEVICE), name="Concord")
+    return hd.sr.ObservationContext(
+        observer_device_context=hd.sr.ObserverContext(
+            observer_type=codes.DCM.Device, observer_identifying_attributes=attributes
+        )
+    )
+
+
 def _code(key: str, label: str) -> CodedConcept:
-    return CodedConcept(key[:16], SCHEME, label[:64])
+    return CodedConcept(key, SCHEME, label[:64])
 
 
-def _answers(images: Sequence[Dataset], form: Sequence[Mapping[str, Any]], answers: Mapping[str, Any], uid: str) -> Any:
+def _tracking(uid: str, part: str, words: str) -> Any:
+    return hd.sr.TrackingIdentifier(uid=hd.UID(derived_uid(uid, part)), identifier=words)
+
+
+def _answers(images: Sequence[Dataset], result: Result) -> Any:
     evaluations, measurements = [], []
-    for question in form:
-        value = answers.get(question["key"])
+    for question in result.form:
+        value = result.answers.get(question["key"])
         if value in (None, "", []) or question["type"] == "text":
             continue
         name = _code(question["key"], question["label"])
+        words = {str(c["value"]): str(c["label"]) for c in question.get("choices", ())}
         if question["type"] == "scale":
             measurements.append(hd.sr.Measurement(name=name, value=float(value), unit=codes.UCUM.NoUnits))
         elif isinstance(value, bool):
             evaluations.append(hd.sr.QualitativeEvaluation(name, YES if value else NO))
         else:
-            for one in value if isinstance(value, list) else [value]:
-                text = str(one)
-                evaluations.append(hd.sr.QualitativeEvaluation(name, _code(text, text.replace("_", " "))))
+            for one in map(str, value if isinstance(value, list) else [value]):
+                evaluations.append(hd.sr.QualitativeEvaluation(name, _code(one, words.get(one, one))))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(f"{uid}.2"[:64]), identifier="Reading"),
+        tracking_identifier=_tracking(result.uid, "reading", "Reading"),
         measurements=measurements or None,
         qualitative_evaluations=evaluations or None,
         source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(image) for image in images],
     )
 
 
-def _mark(image: Dataset, mark: Mapping[str, Any], number: int, uid: str) -> Any:
-    x0, y0, x1, y1 = (float(v) for v in mark["box"])
-    columns, rows = int(image.Columns), int(image.Rows)
-    xs, ys = np.clip([x0, x1], 0, columns), np.clip([y0, y1], 0, rows)
-    outline = np.array([[xs[0], ys[0]], [xs[1], ys[0]], [xs[1], ys[1]], [xs[0], ys[1]], [xs[0], ys[0]]])
+def outline(box: Sequence[float], columns: int, rows: int) -> np.ndarray[Any, Any] | None:
+    """Closed outline (5, 2) of the part of a box that lies in the image, as SCOORD wants it; None without area.
+
+    box  x0, y0, x1, y1, where pixel centres are whole numbers. In SCOORD 0.0\\0.0 is the outer corner of the
+    first pixel and its centre 0.5\\0.5 (PS3.3 C.18.6.1.2).
+    """
+    x0, x1 = sorted(np.clip([float(box[0]) + 0.5, float(box[2]) + 0.5], 0, columns))
+    y0, y1 = sorted(np.clip([float(box[1]) + 0.5, float(box[3]) + 0.5], 0, rows))
+    if not (x1 > x0 and y1 > y0):
+        return None
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]])
+
+
+def _mark(image: Dataset, mark: Mapping[str, Any], number: int, result: Result) -> Any:
+    label = str(mark.get("label") or "finding")
+    named = {
+        "tracking_identifier": _tracking(result.uid, f"mark/{number}", f"Mark {number}"),
+        "finding_type": _code(label, result.labels.get(label) or label.replace("_", " ").capitalize()),
+    }
+    points = outline(mark["box"], int(image.Columns), int(image.Rows))
+    frames = [int(mark.get("frame") or 1)] if int(image.get("NumberOfFrames") or 1) > 1 else None
+    if points is None:
+        source = hd.sr.SourceImageForMeasurementGroup.from_source_image(image, frames)
+        return hd.sr.MeasurementsAndQualitativeEvaluations(**named, source_images=[source])
     region = hd.sr.ImageRegion(
         graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-        graphic_data=outline,
-        source_image=hd.sr.SourceImageForRegion.from_source_image(image),
+        graphic_data=points,
+        source_image=hd.sr.SourceImageForRegion.from_source_image(image, frames),
     )
-    label = str(mark.get("label") or "finding")
-    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(f"{uid}.3.{number}"[:64]), identifier=f"Mark {number}"),
-        referenced_region=region,
-        finding_type=_code(label, label.replace("_", " ").capitalize()),
-    )
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(**named, referenced_region=region)

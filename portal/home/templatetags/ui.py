@@ -157,6 +157,13 @@ def empty(title: str, text: str, icon: str = "inbox", href: str = "", action: st
     return {"title": title, "text": text, "icon_name": icon, "href": href, "action": action}
 
 
+@register.filter(is_safe=True)
+def sentence(text: str) -> str:
+    """A Heading Of A Package in sentence case, as all our words are."""
+    plain = str(text).strip()
+    return plain[:1].upper() + plain[1:].lower()
+
+
 @register.inclusion_tag("components/field.html")
 def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     """One field of a form with label, help and errors tied to it for screen readers."""
@@ -166,6 +173,8 @@ def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     if bound.field.widget.__class__.__name__ in {"CheckboxSelectMultiple", "RadioSelect"}:
         css = ""
     attrs: dict[str, str | bool] = {"class": css} if css else {}
+    if large:
+        attrs["placeholder"] = False  # the label says it, and goes on saying it
     described = [f"{bound.auto_id}_help"] if bound.help_text else []
     if bound.errors:
         attrs["aria-invalid"] = "true"

@@ -26,7 +26,8 @@ export function startLive() {
     socket.onopen = () => {
       wait = FIRST_WAIT;
       show(true);
-      if (lost) renewAll(); // what was missed meanwhile
+      // what was missed meanwhile: since the connection was lost, or since the server drew what is at work
+      if (lost || document.querySelector("[data-live] .badge.waiting")) renewAll();
       lost = false;
     };
     socket.onmessage = (message) => {

@@ -63,6 +63,19 @@ export function toMark(annotation: AnnotationLike, space: Space, known?: Mark): 
   };
 }
 
+const SLACK = 0.05; // pixels: what rounding on the way to the screen and back may change
+
+/** Whether two lists hold the same marks; measurements follow from the points and do not count. */
+export function alike(a: Mark[], b: Mark[]): boolean {
+  const near = (x: number | undefined, y: number | undefined): boolean => x !== undefined && y !== undefined && Math.abs(x - y) <= SLACK;
+  return a.length === b.length && a.every((one, n) => {
+    const other = b[n];
+    return other?.id === one.id && other.label === one.label && other.rating === one.rating && other.text === one.text
+      && other.points_px.length === one.points_px.length
+      && one.points_px.every(([x, y], i) => near(x, other.points_px[i]?.[0]) && near(y, other.points_px[i]?.[1]));
+  });
+}
+
 function box(points: Point[]): Point[] {
   const xs = points.map((p) => p[0]);
   const ys = points.map((p) => p[1]);

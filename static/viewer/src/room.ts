@@ -4,18 +4,23 @@ import { LitElement, html, nothing } from "lit";
 import { ActiveTime } from "./activity";
 import { ApiError, matrix, Offline, request, type Matrix } from "./api";
 import { DraftKeeper, unsent, type Content, type SaveState } from "./draft";
-import type { Outline } from "./engine/overlay";
 import { activate, start } from "./engine/setup";
 import { Stage } from "./engine/stage";
 import { kept, missing } from "./form";
 import { command } from "./keys";
 import { connect, type LiveEvent } from "./live";
-import type { Answer, Answers, Bundle, Draft, Mark, Page, Run } from "./types";
+import { alike } from "./marks";
+import { outlines } from "./outlines";
+import type { Answer, Answers, Bundle, Mark, Page } from "./types";
+import { commands } from "./ui/commands";
 import { form } from "./ui/form";
 import { model, type HeatState } from "./ui/model";
-import { HELP, marks, previous, saved, toolbar, top } from "./ui/parts";
+import { broken, conflict, marks, previous, saved, toolbar, top } from "./ui/parts";
+import { finder, help, type Finder } from "./ui/sheets";
 
 const CLIENT = crypto.randomUUID();
+const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const NOT_SENT = "Not sent: the portal cannot be reached. Your reading is kept; press Enter to try again.";
 
 export class ReadingRoom extends LitElement {
   static override properties = { page: { attribute: false } };
@@ -30,7 +35,10 @@ export class ReadingRoom extends LitElement {
   private fault = "";
   private notice = "";
   private help = false;
-  private palette: string | null = null;
+  private palette: Finder | null = null;
+  private cameFrom: HTMLElement | null = null; // what had the focus before the finder
+  private moving: string | null = null; // the mark that the arrow keys move
+  private dirty = false; // the reader changed something since the case was opened
   private overlays = true;
   private live = false;
   private waiting = 0;
@@ -44,7 +52,13 @@ export class ReadingRoom extends LitElement {
     on: false, run: null, image: null, index: 0, row: 64, opacity: 0.55, threshold: 0.1, smooth: true, map: "inferno", present: false, probe: null,
   };
   private readonly stage = new Stage(
-    (list) => { this.marks = list; this.changed(); },
+    (list) => {
+      // restored marks are told again when they are drawn and measured: nothing to save before the reader changed something
+      const same = alike(this.marks, list) && !this.dirty;
+      this.marks = list;
+      if (same) this.requestUpdate();
+      else this.changed();
+    },
     (id) => { this.selected = id; this.requestUpdate(); },
   );
 
@@ -61,12 +75,12 @@ export class ReadingRoom extends LitElement {
     }
     document.addEventListener("visibilitychange", () => { this.active?.seen(!document.hidden, performance.now()); if (document.hidden) void this.keeper?.flush(); });
     window.addEventListener("resize", () => { this.stage.resize(); });
+    window.addEventListener("popstate", () => { location.reload(); }); // back to the case before
     window.addEventListener("online", () => void this.keeper?.flush());
     setInterval(() => { this.requestUpdate(); }, 1000);
     void this.open();
   }
 
-  // --- a case ----------------------------------------------------------------------------------
   private async open(): Promise<void> {
     await this.updateComplete;
     try {
@@ -78,7 +92,7 @@ export class ReadingRoom extends LitElement {
       await this.updateComplete;
       const root = this.querySelector<HTMLElement>(".views");
       if (!root) return;
-      await this.stage.open(bundle, root, (view, words) => { this.broken(view.element, words); });
+      await this.stage.open(bundle, root, (view, words) => { broken(view.element, words, () => void this.open()); });
       this.stage.restore(this.marks);
       for (const view of this.stage.views) {
         view.element.addEventListener("pointermove", (e) => { this.probe(view.id, e.offsetX, e.offsetY); });
@@ -99,6 +113,8 @@ export class ReadingRoom extends LitElement {
     this.fault = "";
     this.finished = bundle.submitted_at ? "submitted" : null;
     this.wanted.clear();
+    this.moving = null;
+    this.dirty = false;
     this.key = crypto.randomUUID();
     this.heat = { ...this.heat, on: false, run: null, image: null, probe: null };
     const local = bundle.id ? unsent(localStorage, bundle.id) : null;
@@ -107,21 +123,20 @@ export class ReadingRoom extends LitElement {
     this.marks = [...((local ?? draft)?.marks ?? [])];
     const begun = Math.max(draft?.active_ms ?? 0, local?.active_ms ?? 0);
     this.active = bundle.id && !bundle.submitted_at ? new ActiveTime(begun, performance.now()) : null;
-    this.keeper = bundle.id && !bundle.submitted_at ? new DraftKeeper(bundle.id, draft?.revision ?? 0, CLIENT, () => { this.requestUpdate(); }) : null;
-    if (local && local.revision >= (draft?.revision ?? 0)) this.keeper?.keep(this.content());
+    this.keeper = bundle.id && !bundle.submitted_at ? new DraftKeeper(bundle.id, draft?.revision ?? 0, CLIENT, () => { this.kept(); }) : null;
+    if (local) this.keeper?.resume(local, draft);
     this.digits = bundle.protocol.form.find((q) => q.type === "choice")?.key ?? null;
   }
 
-  private broken(element: HTMLElement, words: string): void {
-    const note = document.createElement("div");
-    note.className = "broken";
-    note.setAttribute("role", "alert");
-    note.textContent = words;
-    const again = document.createElement("button");
-    again.textContent = "Try again";
-    again.onclick = () => void this.open();
-    note.append(again);
-    element.parentElement?.append(note);
+  private hideNotice(): void {
+    this.notice = "";
+    this.requestUpdate();
+    void this.updateComplete.then(() => { this.stage.resize(); });
+  }
+
+  private kept(): void {
+    if (this.keeper?.state.kind === "closed") this.finished = "submitted";
+    this.requestUpdate();
   }
 
   private preload(): void {
@@ -134,6 +149,7 @@ export class ReadingRoom extends LitElement {
   }
 
   private changed(): void {
+    this.dirty = true;
     this.keeper?.keep(this.content());
     this.requestUpdate();
   }
@@ -165,7 +181,18 @@ export class ReadingRoom extends LitElement {
     this.busy = true;
     this.fault = "";
     this.requestUpdate();
+    // the draft goes first, with its revision: what another window saved since is never overwritten unseen
+    this.keeper?.keep(this.content());
     await this.keeper?.flush();
+    const state = this.keeper?.state.kind;
+    if (state === "conflict" || state === "closed" || state === "offline") {
+      this.busy = false;
+      this.fault = state === "offline" ? NOT_SENT : "";
+      this.requestUpdate();
+      await this.updateComplete;
+      this.querySelector<HTMLElement>(".conflict button")?.focus();
+      return;
+    }
     try {
       const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key };
       const answer = await request<{ next: { id: string; url: string } | null }>("POST", `/api/v1/assignments/${bundle.id}/submit/`, body);
@@ -189,7 +216,7 @@ export class ReadingRoom extends LitElement {
         this.wanted = new Set(Object.keys(fields));
         this.fault = fields["marks"] ?? error.message;
       } else {
-        this.fault = error instanceof Offline ? "Not sent: the portal cannot be reached. Your reading is kept; press Enter to try again." : error instanceof Error ? error.message : "Not sent.";
+        this.fault = error instanceof Offline ? NOT_SENT : error instanceof Error ? error.message : "Not sent.";
       }
     }
     this.requestUpdate();
@@ -200,7 +227,7 @@ export class ReadingRoom extends LitElement {
     const bundle = this.bundle;
     if (!bundle) return;
     const runs = bundle.model.visible ? bundle.model.runs.filter((run) => run.state === "done") : [];
-    for (const view of this.stage.views) view.setOutlines(this.overlays ? this.outlines(view.current()?.sop_uid ?? "", runs) : []);
+    for (const view of this.stage.views) view.setOutlines(this.overlays ? outlines(bundle, view.current()?.sop_uid ?? "", runs) : []);
     const run = runs.find((r) => r.function.output_type === "heatmap") ?? null;
     const uid = this.stage.focused()?.current()?.sop_uid;
     const image = run?.images.find((i) => i.sop_uid === uid) ?? run?.images[0] ?? null;
@@ -224,27 +251,6 @@ export class ReadingRoom extends LitElement {
       }
     }
     this.requestUpdate();
-  }
-
-  private outlines(uid: string, runs: Run[]): Outline[] {
-    const out: Outline[] = [];
-    for (const run of runs) {
-      for (const lesion of run.case?.lesions ?? []) {
-        if (lesion.sop_uid !== uid) continue;
-        const [x0, y0, x1, y1] = lesion.box;
-        const points = lesion.polygon ?? ([[x0, y0], [x1, y0], [x1, y1], [x0, y1]] as [number, number][]);
-        out.push({ points, closed: true, style: "model", label: `model ${Math.round(lesion.score * 100)} %` });
-      }
-    }
-    this.bundle?.previous.forEach((reader, n) => {
-      for (const mark of reader.marks.filter((m) => m.sop_uid === uid)) {
-        const [a, b] = mark.points_px;
-        const boxed = mark.tool === "rectangle" || mark.tool === "ellipse";
-        const points = boxed && a && b ? ([a, [b[0], a[1]], b, [a[0], b[1]]] as [number, number][]) : mark.points_px;
-        out.push({ points, closed: boxed || mark.tool === "freehand", style: n ? "second" : "other", label: reader.label });
-      }
-    });
-    return out;
   }
 
   private probe(id: string, x: number, y: number): void {
@@ -294,7 +300,9 @@ export class ReadingRoom extends LitElement {
     const typing = /^(TEXTAREA|SELECT)$/.test(target.tagName) || (target.tagName === "INPUT" && (target as HTMLInputElement).type !== "range");
     if (event.key === "Escape") {
       this.help = false;
-      this.palette = null;
+      this.moving = null;
+      if (this.palette) this.find(null);
+      else if (typing) target.blur();
       this.requestUpdate();
       return;
     }
@@ -302,6 +310,12 @@ export class ReadingRoom extends LitElement {
     if ((typing && !(modifier && event.key.toLowerCase() === "k")) || event.altKey) return;
     if ((event.key === "Enter" || event.key === " ") && (target.tagName === "BUTTON" || target.tagName === "A")) return;
     if (target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
+    const step = this.moving && ARROWS[event.key];
+    if (this.moving && step) {
+      event.preventDefault();
+      this.stage.nudge(this.moving, ...step, event.shiftKey);
+      return;
+    }
     const found = command(event.key, modifier, this.finished ? [] : (this.bundle?.protocol.form ?? []), this.digits);
     if (!found) return;
     event.preventDefault();
@@ -310,57 +324,47 @@ export class ReadingRoom extends LitElement {
     else this.act(found.action);
   };
 
+  /** By keys: take hold of the selected mark, or make one with the tool in use. */
+  private placeMark(): void {
+    const enabled = this.bundle?.protocol.tools ?? [];
+    const tool = enabled.find((t) => t === this.tool) ?? enabled.find((t) => t === "rectangle") ?? enabled[0];
+    if (!tool || this.finished) return;
+    this.moving = this.selected ?? this.stage.place(tool);
+  }
+
   private use(tool: string): void {
     this.tool = tool;
     activate(tool);
     this.requestUpdate();
   }
 
+  private find(state: Finder | null): void {
+    if (state && !this.palette) this.cameFrom = document.activeElement as HTMLElement | null;
+    this.palette = state;
+    this.requestUpdate();
+    if (!state) this.cameFrom?.focus();
+  }
+
   private act(action: string): void {
     if (action === "submit") void this.submit();
     else if (action === "help") this.help = !this.help;
-    else if (action === "palette") this.palette = this.palette === null ? "" : null;
+    else if (action === "palette") this.find(this.palette ? null : { text: "", at: 0 });
     else if (action === "heatmap") this.setHeat({ on: !this.heat.on });
     else if (action === "overlays") {
       this.overlays = !this.overlays;
       this.querySelector(".views")?.classList.toggle("bare", !this.overlays);
       void this.showModel();
     } else if (action === "remove") { if (this.selected && !this.finished) this.stage.remove(this.selected); }
+    else if (action === "mark") this.placeMark();
     else if (action === "undo") this.stage.undo();
     else this.stage.act(action);
     this.requestUpdate();
   }
 
-  private conflict(server: Draft): unknown {
-    const take = (content: Content): void => {
-      this.answers = { ...content.answers };
-      this.marks = [...content.marks];
-      this.keeper?.resolve(server.revision, this.content());
-      void this.open();
-    };
-    return html`<div class="conflict" role="alertdialog" aria-label="Changed elsewhere"><p>This reading was changed in another window.</p>
-      <button type="button" class="button" @click=${() => { this.keeper?.resolve(server.revision, this.content()); }}>Keep what is here</button>
-      <button type="button" class="button" @click=${() => { take({ ...server }); }}>Take the other</button></div>`;
-  }
-
-  private paletteView(): unknown {
-    if (this.palette === null) return nothing;
-    const entries: [string, () => void][] = [
-      ...["window", "zoom", "pan", "length", "rectangle", "ellipse", "freehand", "arrow"].map((t) => [t, () => { this.use(t); }] as [string, () => void]),
-      ...["invert", "reset", "heatmap", "overlays", "undo", "submit", "help"].map((a) => [a, () => { this.act(a); }] as [string, () => void]),
-      ["worklist", () => { location.href = "/worklist/"; }],
-      ["home", () => { location.href = "/"; }],
-    ];
-    const found = entries.filter(([name]) => name.includes(this.palette?.toLowerCase() ?? ""));
-    const run = (action: () => void): void => { this.palette = null; action(); this.requestUpdate(); };
-    return html`<dialog open class="sheet" aria-label="Find a command"><input type="text" aria-label="Find a command" placeholder="Find a command" .value=${this.palette}
-      @input=${(e: Event) => { this.palette = (e.target as HTMLInputElement).value; this.requestUpdate(); }}
-      @keydown=${(e: KeyboardEvent) => { if (e.key === "Enter" && found[0]) { e.stopPropagation(); run(found[0][1]); } }}>
-      ${found.map(([name, action]) => html`<button type="button" @click=${() => { run(action); }}>${name}</button>`)}</dialog>`;
-  }
-
   protected override updated(): void {
-    if (this.palette !== null) this.querySelector<HTMLInputElement>(".sheet input")?.focus();
+    if (!this.palette) return;
+    this.querySelector<HTMLInputElement>(".finder input")?.focus();
+    this.querySelector(".finder [aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }
 
   protected override render(): unknown {
@@ -369,9 +373,9 @@ export class ReadingRoom extends LitElement {
     const state: SaveState | null = this.keeper?.state ?? null;
     return html`${top(bundle, this.active?.value(now) ?? null, this.live, this.waiting, (a) => { this.act(a); })}
       <p class="small-screen">The reading room needs a larger screen; the images are shown all the same.</p>
+      ${this.notice ? html`<p class="notice" role="status" data-testid="notice"><span>${this.notice}</span><button type="button" class="quiet" aria-label="Hide this" @click=${() => { this.hideNotice(); }}>×</button></p>` : nothing}
       <main class="body">
         <div class="stage"><div class="views" aria-label="Images"></div>
-          ${this.notice ? html`<p class="notice">${this.notice}</p>` : nothing}
           ${this.fault && !bundle ? html`<div class="empty-room" role="alert"><p>${this.fault}</p><a class="button" href="/worklist/">To the worklist</a></div>` : nothing}
           ${this.finished === "empty" ? html`<div class="empty-room" data-testid="done"><p>Submitted. Nothing else waits for you.</p><a class="button" href="/worklist/">To the worklist</a></div>` : nothing}</div>
         ${bundle ? html`<aside class="side" aria-label="Findings and form">
@@ -382,15 +386,14 @@ export class ReadingRoom extends LitElement {
           }) : nothing}
           ${bundle.protocol.form.length ? html`<section class="panel-part"><h2>Reading form</h2>${form({ form: bundle.protocol.form, answers: this.answers, wanted: this.wanted, locked: Boolean(this.finished), set: (k, v) => { this.set(k, v); } })}</section>` : nothing}
           ${model({ bundle, heat: this.heat, set: (c) => { this.setHeat(c); }, reveal: () => void this.reveal() })}
-          ${bundle.id ? html`<div class="end">${state?.kind === "conflict" ? this.conflict(state.server) : state ? saved(state, Date.now()) : nothing}
+          ${bundle.id ? html`<div class="end">${state?.kind === "conflict" ? conflict({ answers: this.answers, marks: this.marks }, state.server, () => { this.keeper?.resolve(state.server.revision, this.content()); this.requestUpdate(); }, () => { this.keeper?.stop(); void this.open(); }) : state ? saved(state, Date.now()) : nothing}
             ${this.fault ? html`<p class="fault" role="alert">${this.fault}</p>` : nothing}
             ${this.finished ? html`<p class="muted">Submitted.</p>` : html`<button type="button" class="button primary" data-testid="submit" ?disabled=${this.busy} @click=${() => void this.submit()}>Submit <kbd>Enter</kbd></button>`}</div>` : nothing}
         </aside>` : nothing}
       </main>
       ${toolbar(this.tool, bundle?.protocol.tools ?? [], (t) => { this.use(t); }, (a) => { this.act(a); })}
-      ${this.help ? html`<dialog open class="sheet" aria-label="Keys"><h2>Keys</h2><dl>${HELP.map(([k, w]) => html`<div><dt><kbd>${k}</kbd></dt><dd>${w}</dd></div>`)}</dl>
-        <button type="button" class="button" @click=${() => { this.act("help"); }}>Close</button></dialog>` : nothing}
-      ${this.paletteView()}`;
+      ${this.help ? help(() => { this.act("help"); }) : nothing}
+      ${finder(this.palette ? commands(this.stage.presets(), Boolean(this.bundle?.id), (t) => { this.use(t); }, (a) => { this.act(a); }) : [], this.palette, (state) => { this.find(state); })}`;
   }
 }
 customElements.define("reading-room", ReadingRoom);

@@ -8,7 +8,7 @@ class Store implements Storage {
   get length(): number { return this.items.size; }
   clear(): void { this.items.clear(); }
   getItem(key: string): string | null { return this.items.get(key) ?? null; }
-  key(): string | null { return null; }
+  key(n: number): string | null { return [...this.items.keys()][n] ?? null; }
   removeItem(key: string): void { this.items.delete(key); }
   setItem(key: string, value: string): void { this.items.set(key, value); }
 }
@@ -73,6 +73,54 @@ describe("drafts", () => {
     drafts.resolve(5, content("mine"));
     await vi.advanceTimersByTimeAsync(10);
     expect(bodies.at(-1)?.revision).toBe(5);
+    expect(drafts.state.kind).toBe("saved");
+  });
+
+  it("keeps the copies of two windows apart", async () => {
+    const away = (): Promise<never> => Promise.reject(new Offline("away"));
+    const one = new DraftKeeper("a", 3, "one", () => undefined, store, away as never);
+    const two = new DraftKeeper("a", 3, "two", () => undefined, store, (() => Promise.resolve({ revision: 4 })) as never);
+    one.keep(content("of one"));
+    await vi.advanceTimersByTimeAsync(500);
+    two.keep(content("of two"));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(two.state.kind).toBe("saved");
+    expect(unsent(store, "a")).toMatchObject({ answers: { comment: "of one" }, revision: 3, client: "one" });
+  });
+
+  it("asks when the server's draft moved on while this browser was closed", async () => {
+    const send = vi.fn(() => Promise.resolve({ revision: 6 }));
+    const copy = { ...content("kept here"), revision: 3, at: 1, client: "gone" };
+    const server = { revision: 5, answers: { comment: "from elsewhere" }, marks: [], active_ms: 0, saved_at: "" };
+    const drafts = new DraftKeeper("a", 5, "tab", () => undefined, store, send as never);
+    drafts.resume(copy, server);
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(drafts.state).toEqual({ kind: "conflict", server });
+    drafts.keep(content("typed on"));
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(send).not.toHaveBeenCalled();
+    expect(unsent(store, "a")?.answers).toEqual({ comment: "typed on" });
+  });
+
+  it("asks nothing when the server has the same already", async () => {
+    const server = { revision: 5, answers: { comment: "same" }, marks: [], active_ms: 9, saved_at: "" };
+    const drafts = keeper((_m, _p, body) =>
+      (body as { revision: number }).revision === 5 ? Promise.resolve({ revision: 6 }) : Promise.reject(new ApiError(409, "conflict", "changed", { draft: server })),
+    );
+    drafts.keep(content("same"));
+    await vi.advanceTimersByTimeAsync(600);
+    expect(drafts.state.kind).toBe("saved");
+    expect(unsent(store, "a")).toBeNull();
+  });
+
+  it.each([[503, "server"], [429, "server"], [401, "session"]])("tries again after %i", async (status, why) => {
+    let down = true;
+    const drafts = keeper(() => (down ? Promise.reject(new ApiError(status, "error", "down", {})) : Promise.resolve({ revision: 1 })));
+    drafts.keep(content("kept"));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(drafts.state).toEqual({ kind: "offline", why });
+    down = false;
+    await vi.advanceTimersByTimeAsync(4000);
     expect(drafts.state.kind).toBe("saved");
   });
 

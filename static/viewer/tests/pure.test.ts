@@ -2,11 +2,15 @@ import { describe, expect, it } from "vitest";
 
 import { ActiveTime, clock } from "../src/activity";
 import { kept, missing, shown } from "../src/form";
-import { layout } from "../src/hanging";
+import { depth, withoutZeroSpacing } from "../src/engine/geometry";
+import { earlier, layout } from "../src/hanging";
 import { table } from "../src/heatmap/colours";
 import { paint, valueAt } from "../src/heatmap/paint";
 import { ACTION_KEYS, command, TOOL_KEYS } from "../src/keys";
+import { inside, moved, placed } from "../src/keyboard";
 import { toAnnotation, toMark, type Space } from "../src/marks";
+import { presets } from "../src/presets";
+import { matching } from "../src/ui/sheets";
 import type { ImageRef, Mark, Question } from "../src/types";
 
 const FORM: Question[] = [
@@ -41,12 +45,69 @@ describe("hanging", () => {
     const images = [image("R", "CC"), image("L", "CC"), image("R", "CC", "prior"), image("L", "CC", "prior")];
     const plan = layout({ hanging: "mammography", images });
     expect(plan.columns).toBe(4);
-    expect(plan.cells[2]?.title).toBe("prior R CC · 2020-01-02");
+    expect(plan.cells.map((c) => c.title)).toEqual(["R CC", "L CC", "prior R CC", "prior L CC"]);
   });
+  it.each([
+    ["2024-03-01", "2024-02-20", "10 days earlier · 2024-02-20"],
+    ["2024-03-01", "2024-02-01", "4 weeks earlier · 2024-02-01"],
+    ["2024-04-23", "2023-02-23", "14 months earlier · 2023-02-23"],
+    ["2024-04-23", "2022-04-24", "2 years earlier · 2022-04-24"],
+    ["2024-04-23", "2019-04-24", "5 years earlier · 2019-04-24"],
+    [null, "2019-04-24", "2019-04-24"],
+    ["2024-04-23", null, "date not known"],
+  ])("says how old a prior is: %s, %s", (now, then, words) => { expect(earlier(now, then)).toBe(words); });
   it("stacks a series", () => {
     const slices = [1, 2, 3].map((n) => ({ ...image(null, null, "current", "ct"), modality: "CT", sop_uid: String(n) }));
     const plan = layout({ hanging: "stack", images: slices });
     expect(plan.cells.map((c) => c.stack.length)).toEqual([3]);
+  });
+});
+
+describe("windows", () => {
+  it("offers the file's own first and the customary ones for CT only", () => {
+    const voi = { windowCenter: [40, -500], windowWidth: [350, 1400], windowCenterWidthExplanation: ["MEDIASTINUM", "LUNGS"] };
+    expect(presets("CT", voi).slice(0, 3)).toEqual([
+      { name: "mediastinum", centre: 40, width: 350 }, { name: "lungs", centre: -500, width: 1400 }, { name: "soft tissue", centre: 40, width: 400 },
+    ]);
+    expect(presets("MG", { windowCenter: 1900, windowWidth: 3000 })).toEqual([{ name: "file", centre: 1900, width: 3000 }]);
+    expect(presets("MG", { windowCenter: [5], windowWidth: [0] })).toEqual([]);
+    expect(presets("DX", undefined)).toEqual([]);
+  });
+});
+
+describe("geometry", () => {
+  const slice = (position: number[], orientation: number[]) => ({ "00200032": { Value: position }, "00200037": { Value: orientation } });
+  it("measures the place along the normal of the slice", () => {
+    expect(depth(slice([-100, -90, -205], [1, 0, 0, 0, 1, 0]))).toBe(-205); // axial: z
+    expect(depth(slice([12, -90, 30], [0, 1, 0, 0, 0, -1]))).toBe(-12); // sagittal: -x
+    expect(depth({})).toBeNull();
+  });
+  it("takes a spacing of zero for none", () => {
+    const json = { "00280030": { Value: [0, 0] }, "00181164": { Value: [0.1, 0.1] }, "00280010": { Value: [4] } };
+    expect(Object.keys(withoutZeroSpacing(json))).toEqual(expect.arrayContaining(["00181164", "00280010"]));
+    expect(withoutZeroSpacing(json)["00280030"]).toBeUndefined();
+  });
+});
+
+describe("marks by keys", () => {
+  it("are placed around a point and moved or grown", () => {
+    expect(placed("rectangle", [50, 40], 20)).toEqual([[40, 30], [60, 50]]);
+    const box = { tool: "rectangle" as const, points_px: placed("rectangle", [50, 40], 20) };
+    expect(moved(box, 3, -2, false)).toEqual([[43, 28], [63, 48]]);
+    expect(moved(box, 3, 0, true)).toEqual([[40, 30], [63, 50]]);
+    expect(inside([[-5, 2], [5, 9]], 20, 8)).toEqual([[0, 0], [10, 7]]);
+    const round = { tool: "freehand" as const, points_px: placed("freehand", [0, 0], 20) };
+    const wide = moved(round, 5, 0, true);
+    expect(Math.max(...wide.map((p) => p[0]))).toBeCloseTo(15);
+    expect(Math.max(...wide.map((p) => p[1]))).toBeCloseTo(10);
+  });
+});
+
+describe("commands", () => {
+  it("are found by any part of their words", () => {
+    const entries = ["Tool: window", "Window: lung", "Submit"].map((name) => ({ name, run: () => undefined }));
+    expect(matching(entries, "lung win").map((e) => e.name)).toEqual(["Window: lung"]);
+    expect(matching(entries, "")).toHaveLength(3);
   });
 });
 

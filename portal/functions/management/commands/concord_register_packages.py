@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand, CommandError, CommandParser
 
 from inference.package.errors import PackageError
+from portal.accounts.models import Organisation
 from portal.core.errors import Refused
 from portal.functions.actions import move
 from portal.functions.register import register_package
@@ -14,11 +15,17 @@ from portal.functions.register import register_package
 class Command(BaseCommand):
     help = "Register the packages below CONCORD_PACKAGES; new ones are commissioned on their card's figures."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--owner", help="slug of the organisation whose engineers look after them from now on")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        owner = Organisation.objects.filter(slug=options["owner"]).first() if options["owner"] else None
+        if options["owner"] and owner is None:
+            raise CommandError(f"there is no organisation {options['owner']}")
         folders = sorted(path.parent for path in settings.PACKAGES_ROOT.glob("*/function.toml"))
         for folder in folders:
             try:
-                version = register_package(folder)
+                version = register_package(folder, owner)
             except (PackageError, Refused) as error:
                 raise CommandError(f"package {folder.name}: {error}") from error
             if version.state == version.State.REGISTERED:

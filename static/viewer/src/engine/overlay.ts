@@ -32,6 +32,7 @@ export function placement(p: Projector, columns: number, rows: number, n: number
   return `matrix(${m.map((v) => v.toFixed(4)).join(",")})`;
 }
 
+const LABEL_ROOM = 90; // CSS pixels
 const NS = "http://www.w3.org/2000/svg";
 
 /** Draw outlines into an SVG element; the model's are double lines, other readers' dashed. */
@@ -48,6 +49,8 @@ export function draw(svg: SVGSVGElement, p: Projector, outlines: Outline[]): voi
     }
     const first = points.reduce((a, b) => (b[1] < a[1] ? b : a), points[0] ?? [0, 0]);
     const label = document.createElementNS(NS, "text");
+    // beside the edge the words go to the left, so that they are not cut
+    if (first[0] + LABEL_ROOM > svg.clientWidth) label.setAttribute("text-anchor", "end");
     label.setAttribute("x", first[0].toFixed(1));
     label.setAttribute("y", (first[1] - 6).toFixed(1));
     label.setAttribute("class", `outline-label ${outline.style}`);

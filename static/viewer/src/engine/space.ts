@@ -4,10 +4,8 @@ import { utilities as metadataUtilities } from "@cornerstonejs/metadata";
 
 import type { Space, World } from "../marks";
 import type { ImageRef, Point } from "../types";
+import { depth, IMAGER_SPACING, PATIENT_POSITION, PIXEL_SPACING, withoutZeroSpacing, type Json } from "./geometry";
 
-const PATIENT_POSITION = "00200032";
-const PIXEL_SPACING = "00280030";
-const IMAGER_SPACING = "00181164";
 
 /** What lengths on an image are: true millimetres, millimetres at the detector (projection, PS3.3 10.7), or pixels. */
 export type Unit = "mm" | "mm at detector" | "px";
@@ -15,7 +13,7 @@ const units = new Map<string, Unit>();
 export const unitOf = (imageId: string): Unit => units.get(imageId) ?? "px";
 
 export class Images implements Space {
-  private readonly byId = new Map<string, { ref: ImageRef; frame: number; patient: boolean }>();
+  private readonly byId = new Map<string, { ref: ImageRef; frame: number; patient: boolean; depth: number | null }>();
 
   id(ref: ImageRef, frame = 1): string {
     const path = `/dicomweb/studies/${ref.study_uid}/series/${ref.series_uid}/instances/${ref.sop_uid}/frames/${frame}`;
@@ -32,18 +30,30 @@ export class Images implements Space {
       });
       const kind = answer.headers.get("Content-Type") ?? "";
       if (!answer.ok || !kind.includes("json")) throw new Error(`The scan's description could not be fetched (${answer.status}).`);
-      for (const json of (await answer.json()) as Record<string, { Value?: unknown[] }>[]) {
+      for (const told of (await answer.json()) as Json[]) {
+        const json = withoutZeroSpacing(told);
         const ref = wanted.get(String(json["00080018"]?.Value?.[0] ?? ""));
         if (!ref) continue;
         for (let frame = 1; frame <= Math.max(ref.frames, 1); frame++) {
           const id = this.id(ref, frame);
-          await metadataUtilities.addDicomWebInstance(id, json);
+          await metadataUtilities.addDicomWebInstance(id, json as never);
           const value = (tag: string): boolean => Boolean(json[tag]?.Value?.length);
           units.set(id, value(PIXEL_SPACING) ? "mm" : value(IMAGER_SPACING) ? "mm at detector" : "px");
-          this.byId.set(id, { ref, frame, patient: Boolean(json[PATIENT_POSITION]?.Value?.length) });
+          this.byId.set(id, { ref, frame, patient: Boolean(json[PATIENT_POSITION]?.Value?.length), depth: depth(json) });
         }
       }
     }
+  }
+
+  /** Image ids of a stack from one end to the other: by place where every slice says it, else as they are numbered. */
+  ids(stack: ImageRef[]): string[] {
+    const ids = stack.flatMap((ref) => Array.from({ length: Math.max(ref.frames, 1) }, (_, n) => this.id(ref, n + 1)));
+    const placed = stack.every((ref) => ref.frames <= 1) && ids.every((id) => this.depth(id) !== null);
+    return placed ? ids.sort((a, b) => (this.depth(a) ?? 0) - (this.depth(b) ?? 0)) : ids;
+  }
+
+  depth(imageId: string): number | null {
+    return this.byId.get(imageId)?.depth ?? null;
   }
 
   ref(imageId: string): ImageRef | null {

@@ -3,13 +3,18 @@ import { Enums, eventTarget, RenderingEngine, utilities, type Types } from "@cor
 import * as tools from "@cornerstonejs/tools";
 
 import { layout, type Layout } from "../hanging";
+import { inside, moved, placed } from "../keyboard";
 import { toAnnotation, toMark, type AnnotationLike } from "../marks";
-import type { Bundle, Mark } from "../types";
+import type { Bundle, Mark, Point, Tool } from "../types";
 import { GROUP, start } from "./setup";
 import { Images } from "./space";
 import { View } from "./view";
 
 const { annotation } = tools;
+const PLACED_PART = 0.12; // of the view: size of a mark made by keys
+// factor of the width, and shift of the centre in parts of the width
+const WINDOW_STEPS: Record<string, [number, number]> = { narrower: [0.9, 0], wider: [1.1, 0], brighter: [1, -0.05], darker: [1, 0.05] };
+const STEP = 4; // CSS pixels a key press
 
 export class Stage {
   readonly images = new Images();
@@ -50,14 +55,12 @@ export class Stage {
     root.replaceChildren();
     plan.cells.forEach((cell, n) => {
       const frame = document.createElement("div");
-      frame.className = `cell${cell.prior ? " prior" : ""}`;
+      const border = cell.prior && (n % plan.columns === 0 || !plan.cells[n - 1]?.prior);
+      frame.className = `cell${cell.prior ? " prior" : ""}${border ? " border" : ""}`;
       const element = document.createElement("div");
       element.className = "viewport";
       element.dataset["testid"] = `viewport-${n}`;
-      const corner = document.createElement("span");
-      corner.className = "corner";
-      corner.textContent = cell.title;
-      frame.append(element, corner);
+      frame.append(element);
       root.append(frame);
       if (!cell.stack.length) {
         frame.classList.add("empty");
@@ -77,7 +80,19 @@ export class Stage {
         }),
       ),
     );
+    this.equalise();
     return plan;
+  }
+
+  /** One scale for all images that know their size, so that a prior can be compared by eye. */
+  private equalise(): void {
+    const known = this.views.filter((view) => !view.error && view.metric());
+    const scales = known.map((view) => this.viewport(view.id).getCamera().parallelScale ?? 0);
+    if (known.length < 2 || !scales.every((scale) => scale > 0)) return;
+    for (const view of known) {
+      view.scale = Math.max(...scales);
+      view.fit();
+    }
   }
 
   /** Cornerstone's keydown listener traps Tab; stop it, and let the viewport take the focus. */
@@ -135,6 +150,44 @@ export class Stage {
     this.onMarks(marks);
   }
 
+  /** A new mark in the middle of the focused view, by keys; returns its id. */
+  place(tool: Tool): string | null {
+    const view = this.focused();
+    const imageId = view && this.viewport(view.id).getCurrentImageId();
+    const image = imageId && this.images.image(imageId);
+    if (!view || !image) return null;
+    const { clientWidth, clientHeight } = view.element;
+    const [from, to] = [view.imagePoint(0, 0), view.imagePoint(clientWidth, clientHeight)];
+    if (!from || !to) return null;
+    // the middle of the part of the image that is seen, which may lean on one side of the view
+    const middle = (a: number, b: number, last: number): number => (Math.min(Math.max(a, 0), last) + Math.min(Math.max(b, 0), last)) / 2;
+    const centre: Point = [middle(from[0], to[0], image.columns - 1), middle(from[1], to[1], image.rows - 1)];
+    const size = Math.min(clientWidth, clientHeight) * PLACED_PART * view.pixels();
+    const mark: Mark = {
+      id: crypto.randomUUID(), tool, sop_uid: image.sopUid, frame: image.frame, points_px: inside(placed(tool, centre, size), image.columns, image.rows),
+      points_mm: null, label: null, rating: null, text: "", measurements: {},
+    };
+    this.restore([mark]);
+    this.collect();
+    return mark.id;
+  }
+
+  /** Move a mark by steps on the screen, or with `grow` its far end. */
+  nudge(id: string, dx: number, dy: number, grow: boolean): void {
+    const mark = this.known.get(id);
+    const imageId = mark && this.images.imageId(mark.sop_uid, mark.frame);
+    const view = this.views.find((v) => imageId && v.ids().includes(imageId));
+    if (!mark || !view) return;
+    const step = STEP * view.pixels();
+    this.quiet = true;
+    annotation.state.removeAnnotation(id);
+    this.quiet = false;
+    const image = imageId && this.images.image(imageId);
+    const points = moved(mark, dx * step, dy * step, grow);
+    this.restore([{ ...mark, points_px: image && !grow ? inside(points, image.columns, image.rows) : points }]);
+    this.collect();
+  }
+
   /** Label, rating and text live beside the drawing. */
   describe(id: string, change: Partial<Pick<Mark, "label" | "rating" | "text">>): void {
     const mark = this.known.get(id);
@@ -169,13 +222,21 @@ export class Stage {
     if (!view) return;
     const viewport = this.viewport(view.id);
     if (action === "invert") viewport.setProperties({ invert: !viewport.getProperties().invert });
-    if (action === "reset") {
-      viewport.resetProperties();
-      view.fit();
-    }
+    if (action === "reset") view.reset();
     if (action === "zoom-in" || action === "zoom-out") viewport.setZoom(viewport.getZoom() * (action === "zoom-in" ? 1.25 : 0.8));
-    if (action === "previous" || action === "next") viewport.scroll(action === "next" ? 1 : -1);
+    const step = { previous: -1, next: 1, "back-10": -10, "on-10": 10 }[action];
+    if (step) view.go(view.index() + step);
+    if (action === "first" || action === "last") view.go(action === "first" ? 0 : view.ids().length - 1);
+    if (action === "preset") view.nextPreset();
+    const change = WINDOW_STEPS[action];
+    if (change) view.changeWindow(...change);
     viewport.render();
+  }
+
+  /** The focused view's windows, by name. */
+  presets(): { name: string; run: () => void }[] {
+    const view = this.focused();
+    return view ? view.presets().map((p) => ({ name: p.name, run: () => { view.window(p); } })) : [];
   }
 
   undo(): void {

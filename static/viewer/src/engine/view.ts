@@ -1,11 +1,14 @@
 // One viewport: a stack of images with its overlays, errors and corner text.
-import { Enums, eventTarget, type Types } from "@cornerstonejs/core";
+import { Enums, eventTarget, getShouldUseCPURendering, metaData, utilities, type Types } from "@cornerstonejs/core";
+import { utilities as toolUtilities } from "@cornerstonejs/tools";
 
 import type { Matrix } from "../api";
 import type { Cell } from "../hanging";
 import { paint, valueAt, type Paint } from "../heatmap/paint";
 import type { World } from "../marks";
+import { presets, type Preset } from "../presets";
 import type { ImageRef, Point } from "../types";
+import { Corners } from "./corners";
 import { draw, placement, projector, type Outline, type Projector } from "./overlay";
 import type { Images } from "./space";
 
@@ -23,6 +26,16 @@ export class View {
   readonly svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   private heat: Heat | null = null;
   private outlines: Outline[] = [];
+  private readonly corners: Corners;
+  private stack: string[] | null = null;
+  private preset = 0;
+  private chosen: Types.VOIRange | null = null; // the reader's window, for the whole stack
+  private readonly own = new Map<string, Types.VOIRange>(); // each image's window, as it came
+  private inverted = false;
+  private settling = false;
+  private fitted = 1;
+  /** Half the viewport's height in mm when fitted; shared by the views of a case so that sizes can be compared. */
+  scale: number | null = null;
   error = "";
 
   constructor(
@@ -35,13 +48,102 @@ export class View {
     this.canvas.className = "heat";
     this.svg.classList.add("outlines");
     element.append(this.canvas, this.svg);
+    this.corners = new Corners(element.parentElement ?? element, cell, (index) => { this.go(index); });
     element.addEventListener(Enums.Events.IMAGE_RENDERED, this.place);
-    element.addEventListener(Enums.Events.STACK_NEW_IMAGE, this.place);
+    element.addEventListener(Enums.Events.STACK_NEW_IMAGE, this.newImage);
+    element.addEventListener(Enums.Events.VOI_MODIFIED, this.windowed);
   }
 
   ids(): string[] {
-    return this.cell.stack.flatMap((ref) => Array.from({ length: Math.max(ref.frames, 1) }, (_, n) => this.images.id(ref, n + 1)));
+    this.stack ??= this.images.ids(this.cell.stack);
+    return this.stack;
   }
+
+  /** Show the image with this index, or the nearest there is. */
+  go(index: number): void {
+    const last = this.ids().length - 1;
+    void this.viewport().setImageIdIndex(Math.min(Math.max(index, 0), last));
+  }
+
+  index(): number {
+    return this.viewport().getTargetImageIdIndex(); // where quick presses lead, though it may not be drawn yet
+  }
+
+  presets(): Preset[] {
+    const id = this.viewport().getCurrentImageId();
+    const voi = metaData.get("voiLutModule", id ?? "") as Parameters<typeof presets>[1];
+    return presets(this.current()?.modality ?? "", voi);
+  }
+
+  /** Use a window for the whole stack. */
+  window(preset: Preset): void {
+    const voiRange = utilities.windowLevel.toLowHighRange(preset.width, preset.centre);
+    this.viewport().setProperties({ voiRange });
+    this.viewport().render();
+    this.told();
+  }
+
+  private readonly windowed = (event: Event): void => {
+    if (!this.settling) this.chosen = (event as CustomEvent<{ range: Types.VOIRange }>).detail.range;
+    this.told();
+  };
+
+  /** Under CPU rendering the library keeps an old window and names the new image's: set the one that holds. */
+  private readonly newImage = (): void => {
+    // the event comes before the image is taken over; the frame is drawn after this
+    queueMicrotask(() => {
+      const viewport = this.viewport();
+      const own = viewport.getProperties().voiRange;
+      const id = viewport.getCurrentImageId();
+      if (own && id && !this.own.has(id)) this.own.set(id, own);
+      const voiRange = this.chosen ?? this.own.get(id ?? "") ?? own;
+      if (getShouldUseCPURendering() && voiRange) {
+        this.settling = true;
+        viewport.setProperties({ voiRange });
+        this.settling = false;
+      }
+      this.place();
+    });
+  };
+
+  /** As it was hung: window, inversion, size and place. */
+  reset(): void {
+    const viewport = this.viewport();
+    const voiRange = this.own.get(viewport.getCurrentImageId() ?? "");
+    // the library's own reset leaves an empty view under CPU rendering: "Invalid VOI LUT function"
+    if (getShouldUseCPURendering()) viewport.setProperties({ voiRange, invert: this.inverted });
+    else viewport.resetProperties();
+    this.chosen = null;
+    this.preset = 0;
+    this.fit();
+  }
+
+  nextPreset(): void {
+    const list = this.presets();
+    this.preset = (this.preset + 1) % Math.max(list.length, 1);
+    const next = list[this.preset];
+    if (next) this.window(next);
+  }
+
+  /** Widen or narrow the window, and shift it by a part of its width. */
+  changeWindow(factor: number, shift: number): void {
+    const range = this.viewport().getProperties().voiRange;
+    if (!range) return;
+    const { windowWidth, windowCenter } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+    this.window({ name: "", width: Math.max(windowWidth * factor, 1), centre: windowCenter + windowWidth * shift });
+  }
+
+  /** The window and the place in the stack, in the corners. */
+  private readonly told = (): void => {
+    const viewport = this.viewport();
+    const range = viewport.getProperties().voiRange;
+    const now = range ? utilities.windowLevel.toWindowLevel(range.lower, range.upper) : null;
+    const name = now && this.presets().find((p) => Math.abs(p.width - now.windowWidth) < 1.5 && Math.abs(p.centre - now.windowCenter) < 1.5)?.name;
+    this.corners.tell({
+      width: now?.windowWidth ?? null, centre: now?.windowCenter ?? null, preset: name ?? "", zoom: this.fitted / (viewport.getCamera().parallelScale ?? this.fitted),
+      index: this.index(), count: this.ids().length, depth: this.images.depth(viewport.getCurrentImageId() ?? ""),
+    });
+  };
 
   /** Load and show the stack. Rejects with words when an image cannot be shown. */
   async show(): Promise<void> {
@@ -68,8 +170,11 @@ export class View {
     try {
       await Promise.race([viewport.setStack(ids, Math.floor((ids.length - 1) / 2)), failed]);
       this.check();
+      this.inverted = viewport.getProperties().invert ?? false;
+      viewport.setProperties({ interpolationType: Enums.InterpolationType.LINEAR });
       this.fit();
       viewport.render();
+      if (ids.length > 1) toolUtilities.stackContextPrefetch.enable(this.element);
       this.error = "";
     } finally {
       this.stopListening();
@@ -92,6 +197,8 @@ export class View {
   fit(): void {
     const viewport = this.viewport();
     viewport.resetCamera();
+    if (this.scale !== null) viewport.setCamera({ parallelScale: this.scale });
+    this.fitted = viewport.getCamera().parallelScale ?? 1;
     this.lean();
     viewport.render();
   }
@@ -110,6 +217,12 @@ export class View {
     const focal = viewport.getCamera().focalPoint;
     if (!focal) return;
     viewport.setCamera({ focalPoint: focal.map((v, n) => v - ((to[n] ?? 0) - (from[n] ?? 0))) as Types.Point3 });
+  }
+
+  /** Whether lengths on the image are millimetres. */
+  metric(): boolean {
+    const id = this.viewport().getCurrentImageId();
+    return Boolean(id && this.images.image(id)?.metric);
   }
 
   current(): ImageRef | null {
@@ -137,14 +250,27 @@ export class View {
     );
   }
 
+  /** Image pixel (centres at whole numbers) under a place of this element. */
+  imagePoint(x: number, y: number): Point | null {
+    const viewport = this.viewport();
+    const id = viewport.getCurrentImageId();
+    if (!id) return null;
+    const [column, row] = this.images.toImage(id, viewport.canvasToWorld([x, y]) as World);
+    return [column - 0.5, row - 0.5];
+  }
+
+  /** Image pixels to one CSS pixel. */
+  pixels(): number {
+    const [a, b] = [this.imagePoint(0, 0), this.imagePoint(100, 0)];
+    return a && b ? Math.hypot(b[0] - a[0], b[1] - a[1]) / 100 : 1;
+  }
+
   /** Probability under a mouse position of this element. */
   probe(x: number, y: number): { value: number; patch: [number, number] } | null {
     const ref = this.current();
-    const id = this.viewport().getCurrentImageId();
-    if (!this.heat || !ref || !id) return null;
-    const world = this.viewport().canvasToWorld([x, y]) as World;
-    const [column, row]: Point = this.images.toImage(id, world);
-    return valueAt(this.heat.matrix, this.heat.index, column - 0.5, row - 0.5, ref.columns, ref.rows);
+    const at = this.imagePoint(x, y);
+    if (!this.heat || !ref || !at) return null;
+    return valueAt(this.heat.matrix, this.heat.index, at[0], at[1], ref.columns, ref.rows);
   }
 
   /** Paint the cells; only when the map or its look changes. */
@@ -167,5 +293,6 @@ export class View {
       this.canvas.style.transform = placement(where, ref.columns, ref.rows, this.heat.matrix.size);
     }
     draw(this.svg, where, this.outlines);
+    this.told();
   };
 }

@@ -1,17 +1,9 @@
-// Smaller parts of the room: marks, other readers, help, palette.
+// Smaller parts of the room: marks, other readers, the top line and the tools.
 import { html, nothing, type TemplateResult } from "lit";
 
 import { clock } from "../activity";
 import type { SaveState } from "../draft";
-import type { Bundle, Mark, Previous } from "../types";
-
-export const HELP: [string, string][] = [
-  ["W", "window: drag"], ["Z", "zoom"], ["P", "pan"], ["M", "magnifier"], ["L", "length"], ["R", "rectangle"],
-  ["E", "ellipse"], ["F", "freehand"], ["A", "arrow"], ["I", "invert"], ["0", "reset the image"], ["+ −", "zoom"],
-  ["↑ ↓", "scroll the stack"], ["H", "heat map"], ["Space", "overlays on and off"], ["Tab", "next image"],
-  ["Del", "remove the selected mark"], ["Ctrl Z", "undo"], ["Y N", "answer the first question"],
-  ["1 … 5", "answer the question with numbers"], ["Enter", "submit"], ["Ctrl K", "find a command"], ["?", "this sheet"],
-];
+import type { Answers, Bundle, Draft, Mark, Previous } from "../types";
 
 const TOOL_WORDS: Record<Mark["tool"], string> = {
   length: "Length", rectangle: "Rectangle", ellipse: "Ellipse", freehand: "Outline", arrow: "Arrow",
@@ -52,13 +44,54 @@ export function previous(list: Previous[], bundle: Bundle): TemplateResult {
       <th scope="row">${q.label}</th>${list.map((p) => html`<td>${words(p.answers[q.key])}</td>`)}</tr>`)}</tbody></table></section>`;
 }
 
+/** How long ago, in words that stay as long as possible the same. */
+export function ago(ms: number): string {
+  const seconds = Math.max(0, ms / 1000);
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds / 10) * 10} s ago`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+}
+
+/** A draft in a few words, to choose between two. */
+export function summary(answers: Answers, list: Mark[]): string {
+  const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;
+  return `${count(Object.keys(answers).length, "answer")}, ${count(list.length, "mark")}`;
+}
+
+const KEPT = {
+  network: "Not connected. Kept in this browser, sent when the portal answers.",
+  session: "Signed out. Kept in this browser; sign in again in another tab and it is sent.",
+  server: "The portal is busy. Kept in this browser, sent again soon.",
+};
+
 export function saved(state: SaveState, now: number): TemplateResult {
   const words =
-    state.kind === "saved" ? `saved · ${Math.max(0, (now - state.at) / 1000).toFixed(now - state.at < 10_000 ? 1 : 0)} s ago`
+    state.kind === "saved" ? `saved · ${ago(now - state.at)}`
     : state.kind === "saving" ? "saving"
-    : state.kind === "offline" ? "not connected: kept in this browser, sent when the portal answers"
+    : state.kind === "offline" ? KEPT[state.why]
+    : state.kind === "closed" ? "Submitted in another window. Nothing can be changed here."
     : state.kind === "error" ? state.message : "changed in another window";
-  return html`<p class="saved ${state.kind}" data-testid="saved" data-state=${state.kind}>${words}</p>`;
+  return html`<p class="saved ${state.kind}" role="status" data-testid="saved" data-state=${state.kind}>${words}</p>`;
+}
+
+/** In place of an image that cannot be shown: why, and to try again. */
+export function broken(element: HTMLElement, words: string, again: () => void): void {
+  const note = document.createElement("div");
+  note.className = "broken";
+  note.setAttribute("role", "alert");
+  const button = document.createElement("button");
+  button.textContent = "Try again";
+  button.onclick = again;
+  note.append(words, button);
+  element.parentElement?.append(note);
+}
+
+/** Two windows changed the same reading: the reader says which one stays. */
+export function conflict(here: Pick<Draft, "answers" | "marks">, there: Draft, keep: () => void, take: () => void): TemplateResult {
+  return html`<div class="conflict" role="alertdialog" aria-label="Changed in another window" data-testid="conflict">
+    <p><strong>Changed in another window.</strong> Nothing is saved until you choose.</p>
+    <dl><div><dt>here</dt><dd>${summary(here.answers, here.marks)}</dd></div><div><dt>there</dt><dd>${summary(there.answers, there.marks)}, ${ago(Date.now() - Date.parse(there.saved_at))}</dd></div></dl>
+    <div class="choices"><button type="button" class="button" @click=${keep}>Keep this one</button><button type="button" class="button" @click=${take}>Take the other</button></div></div>`;
 }
 
 export function top(bundle: Bundle | null, active: number | null, live: boolean, waiting: number, on: (action: string) => void): TemplateResult {

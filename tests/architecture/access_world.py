@@ -1,0 +1,158 @@
+"""The world of the access test: one object of Lakeside's for every kind of address, and people in and out of it."""
+
+from __future__ import annotations
+
+import gzip
+import uuid
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.test import Client
+
+from portal.accounts.actions import create_token
+from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
+from portal.billing.models import LedgerEntry
+from portal.core import storage
+from portal.export.models import DataSet, Destination, Return
+from portal.functions.models import FunctionVersion, InferenceFunction
+from portal.infer.models import Matrix, Run
+from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.programmes.actions import claim
+from portal.programmes.models import Assignment
+from tests.factories.reading import Cast, answers, open_case
+
+LAKESIDE = ("alice", "bob", "carol", "erin", "dave", "grace", "ada", "noel")
+OUTSIDERS = ("mallory", "left", "twin_elsewhere", "nomad")
+EVERY_ROLE = [str(role) for role in Role]
+
+
+class World:
+    """Objects by the names that the table of addresses uses; `client(name)` is a person's browser or program.
+
+    ada audits, noel is a member without a role; mallory has every role in harbour; left had every role in Lakeside;
+    twin has every role in both, twin_elsewhere is twin's token of harbour; nomad belongs nowhere.
+    """
+
+    def __init__(self) -> None:
+        cast = Cast()
+        self.lakeside, self.harbour = cast.lakeside, Organisation.objects.get(slug="harbour")
+        self.people: dict[str, User] = {
+            name: getattr(cast, name) for name in ("alice", "bob", "carol", "erin", "dave", "grace", "mallory")
+        }
+        Membership.objects.filter(user=self.people["mallory"]).update(roles=EVERY_ROLE)
+        self._join("ada", self.lakeside, [Role.AUDITOR])
+        self._join("noel", self.lakeside, [])
+        self._join("left", self.lakeside, EVERY_ROLE, active=False)
+        self._join("left", self.harbour, EVERY_ROLE)
+        self._join("twin", self.harbour, EVERY_ROLE)
+        self._join("twin", self.lakeside, EVERY_ROLE)
+        self.people["nomad"] = User.objects.create(username="nomad")
+        self.bearers = {"twin_elsewhere": ("twin", self.harbour)}
+        self.objects = self._objects(cast)
+        # words that nobody outside may ever read; the rest are short numbers
+        names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
+                 "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
+                 "return", "peer_name")  # fmt: skip
+        self.secrets = [str(self.objects[name]) for name in names]
+
+    def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
+        user, _ = User.objects.get_or_create(username=name)
+        Membership.objects.create(user=user, organisation=organisation, roles=list(map(str, roles)), active=active)
+        self.people[name] = user
+
+    def _objects(self, cast: Cast) -> dict[str, Any]:
+        alice, carol, lakeside = self.people["alice"], self.people["carol"], self.lakeside
+        case = open_case(cast)
+        held = claim(alice, case.assignments.select_related("case__programme", "case__protocol").get())
+        assert held.state == Assignment.State.CLAIMED
+        image = case.study.instances.select_related("series").order_by("pk").first()
+        run = case.study.runs.get()
+        matrix = Matrix(image=run.images.get(instance=image), row=64, shape=[1, 64, 64])
+        matrix.data = gzip.compress(bytes(64 * 64))
+        matrix.save()
+        version = run.version
+        InferenceFunction.objects.filter(pk=version.function_id).update(
+            slug="lakesides-own-function", organisation=lakeside, owner=lakeside
+        )
+        older = FunctionVersion.objects.create(
+            function_id=version.function_id,
+            version="0",
+            state="out_of_service",
+            package="none",
+            weights_sha256="1" * 64,
+        )
+        failed = Run.objects.create(
+            organisation=lakeside, study=case.study, study_revision=0, version=older, state=Run.State.FAILED
+        )
+        # a built one wants a transaction of its own; here the file is enough
+        name = storage.archive().save(f"exports/{uuid.uuid4()}.zip", ContentFile(b"PK"))
+        data_set = DataSet.objects.create(
+            organisation=lakeside, programme=case.programme, format="table", asked_by=carol, state="ready",
+            name=name, size=2, sha256="0" * 64,
+        )  # fmt: skip
+        source = Source.objects.create(organisation=lakeside, kind="upload", name="Lakesides back door")
+        receipt = Receipt.objects.create(
+            organisation=lakeside, source=source, state=Receipt.State.QUARANTINED, size=1, digest="0" * 64, reason="x"
+        )
+        peer = Destination.objects.create(
+            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="h", port=104
+        )
+        back = Return.objects.create(organisation=lakeside, destination=peer, case=case, state="failed")
+        rule = HeaderRule.objects.create(
+            organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
+        )
+        token = ApiToken.objects.create(
+            user=alice, organisation=lakeside, name="Alices viewer", digest="0" * 64, prefix="ccd_000000"
+        )
+        LedgerEntry.objects.create(
+            organisation=lakeside, kind="reading", quantity=1, key="lakesides-ledger", words="Read"
+        )
+        return {
+            "lakeside": lakeside.pk,
+            "alice_pk": alice.pk,
+            "alice_name": "Alice Adler",
+            "membership": alice.memberships.get().pk,
+            "token": token.pk,
+            "token_name": token.name,
+            "ledger": "lakesides-ledger",
+            "programme": case.programme.slug,
+            "case": case.number,
+            "assignment": held.pk,
+            "answers": answers(True),
+            "key": uuid.uuid4(),
+            "study_uid": case.study.study_uid,
+            "series_uid": image.series.series_uid,
+            "sop_uid": image.sop_uid,
+            "numbers": "1",
+            "place": "7FE00010",
+            "run": run.pk,
+            "failed_run": failed.pk,
+            "function": "lakesides-own-function",
+            "version": version.pk,
+            "data_set": data_set.pk,
+            "peer": peer.pk,
+            "peer_name": peer.name,
+            "return": back.pk,
+            "source": source.pk,
+            "source_name": source.name,
+            "rule": rule.pk,
+            "rule_name": rule.name,
+            "quarantined": receipt.pk,
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return self.objects[name]
+
+    def get(self, name: Any, default: Any) -> Any:
+        return self.objects.get(name, default) if isinstance(name, str) else default
+
+    def bearer(self, name: str, organisation: Organisation) -> Client:
+        text = create_token(self.people[name], organisation, "walk")[1]
+        return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {text}"})
+
+    def client(self, name: str) -> Client:
+        if name in self.bearers:
+            return self.bearer(*self.bearers[name])
+        client = Client(raise_request_exception=False)
+        client.force_login(self.people[name])
+        return client
