@@ -1,4 +1,4 @@
-"""Command line: phantoms, train, evaluate, compare, package, ship, predict."""
+"""Command line: phantoms, train, evaluate, compare, package, ship, predict, explain."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from inference.explain import command as explain
 from inference.package.errors import PackageError
 from inference.preprocess.errors import ImageError
 from inference.training.config import AUGMENTATIONS, TrainConfig
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("files", type=Path, nargs="+")
     predict.add_argument("--device", default="auto")
     predict.add_argument("--out", type=Path, help="JSON file with the matrices; else a summary is printed")
+    explain.add_arguments(commands)
     return top
 
 
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "package": _package,
             "ship": _ship,
             "predict": _predict,
+            "explain": explain.run,
         }[args.command](args)
     except (PackageError, ImageError, ValueError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

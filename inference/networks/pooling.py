@@ -6,7 +6,6 @@ All functions take `saliency` (B, K, H, W), or (B, K, M, H, W) of a volume, in [
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -20,12 +19,18 @@ def lse(saliency: Tensor, r: Tensor | float) -> Tensor:
     """Log-sum-exp pooling 1/r · log(mean(exp(r·S))): mean for r → 0, maximum for r → ∞.
 
     r  sharpness over 0, a number or (K,)
-    Computed by logsumexp, so that no r·S overflows.
+    The map's maximum is taken out first, so that no r·S overflows. What is left is ln(1 + m) with
+    m = mean(exp(r·(S − max)) − 1): by log1p and expm1 near m = 0, where maps are near 0, even, or r is small and
+    ln(mean(exp(…))) would lose every digit.
     """
     flat = saliency.flatten(2)  # (B, K, H·W)
     sharpness = torch.as_tensor(r, dtype=flat.dtype, device=flat.device)
-    total = torch.logsumexp(flat * sharpness.unsqueeze(-1), dim=2) - math.log(flat.shape[2])  # (B, K)
-    return (total / sharpness).clamp(0.0, 1.0)
+    top = flat.amax(dim=2).detach()  # the result does not depend on what is taken out, so neither does its gradient
+    scaled = (flat - top.unsqueeze(-1)) * sharpness.unsqueeze(-1)  # 0 or less
+    less = torch.expm1(scaled).mean(dim=2)  # in (−1, 0]
+    near = torch.log1p(less.clamp_min(-0.9))
+    far = torch.log(torch.exp(scaled).mean(dim=2))
+    return (top + torch.where(less > -0.5, near, far) / sharpness).clamp(0.0, 1.0)
 
 
 def lse_lba(saliency: Tensor, r0: float, beta: Tensor) -> Tensor:

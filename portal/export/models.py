@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from portal.accounts.models import Organisation, User
 from portal.core.states import StateModel, Table
+from portal.infer.models import Run
 from portal.programmes.models import Case, Programme
 
 
@@ -102,3 +103,19 @@ class DataSet(StateModel):
 
     def __str__(self) -> str:
         return f"data set {self.id} ({self.state})"
+
+
+class MapExport(models.Model):
+    """Who took a run's maps out, and what it was."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="map_exports")
+    kind = models.CharField(max_length=12)
+    taken_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    taken_at = models.DateTimeField(default=timezone.now)
+    objects_count = models.PositiveIntegerField()
+    size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.run_id}"

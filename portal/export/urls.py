@@ -1,10 +1,11 @@
 """Data sets, returns and their destinations."""
 
-from django.urls import path
+from django.urls import include, path
 
 from portal.export import views
 
 urlpatterns = [
+    path("", include("portal.export.maps.urls")),
     path("data-sets/", views.data_sets, name="data_sets"),
     path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
     path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),

@@ -149,8 +149,10 @@ ROUTES: dict[str, Route] = {
     "api/v1/runs/<run_id>/retry/": Route(post=RUNS, ids={"run_id": "failed_run"}),
     "api/v1/runs/<run_id>/cancel/": Route(post=RUNS, ids={"run_id": "failed_run"}),  # 409: it has ended
     "api/v1/runs/<run_id>/matrix/<sop_uid>/": Route(get=RUNS, ids={"run_id": "run"}),
+    "api/v1/runs/<run_id>/maps/": Route(post=RUNS, ids={"run_id": "run"}, body={"kind": "pm"}),
     "functions/": Route(get=REGISTRY, own=GET, shows="function", seen_by=REGISTRY),
     "functions/<slug>/": Route(get=REGISTRY, ids=FUNCTION),
+    "runs/<run_id>/maps/": Route(post=RUNS, ids={"run_id": "run"}, body={"kind": "pm"}),
     "functions/<slug>/runs/": Route(get=REGISTRY, ids=FUNCTION),
     "functions/<slug>/versions/<pk>/": Route(
         post=ERIN, ids={"slug": "function", "pk": "version"}, body={"to": "out_of_service"}

@@ -1,0 +1,1 @@
+"""A run's probability maps as DICOM objects: Segmentation, Parametric Map, Secondary Capture."""
