@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.embedded.config import ROOT, Home, free_port
 from tests.support import CHROMIUM_ARGS, Stack, wait_for
+
+# how long an example takes says how busy the machine is, nothing else
+settings.register_profile("concord", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("concord")
 
 
 @pytest.fixture(scope="session")
