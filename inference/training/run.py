@@ -88,11 +88,18 @@ def _trainer(config: TrainConfig, out: Path, say: Callable[[str], None]) -> Trai
         deterministic=config.deterministic,
         gradient_clip_val=5.0,
         callbacks=callbacks,
-        logger=TensorBoardLogger(out, name="", version="tensorboard") if config.tensorboard else False,
+        logger=_logger(out) if config.tensorboard else False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _logger(out: Path) -> TensorBoardLogger:
+    try:
+        return TensorBoardLogger(out, name="", version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise ValueError("tensorboard is not installed: pip install 'concord[tensorboard]'") from error
 
 
 class Written(Callback):
