@@ -11,7 +11,7 @@ import { command } from "./keys";
 import { connect, type LiveEvent } from "./live";
 import { alike } from "./marks";
 import { outlines } from "./outlines";
-import type { Answer, Answers, Bundle, Mark, Page } from "./types";
+import type { Answer, Answers, Bundle, Draft, Mark, Page } from "./types";
 import { commands } from "./ui/commands";
 import { form } from "./ui/form";
 import { model, type HeatState } from "./ui/model";
@@ -194,7 +194,7 @@ export class ReadingRoom extends LitElement {
       return;
     }
     try {
-      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key };
+      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key, revision: this.keeper?.revision ?? 0 };
       const answer = await request<{ next: { id: string; url: string } | null }>("POST", `/api/v1/assignments/${bundle.id}/submit/`, body);
       this.keeper?.stop();
       this.busy = false;
@@ -211,7 +211,8 @@ export class ReadingRoom extends LitElement {
       }
     } catch (error) {
       this.busy = false;
-      if (error instanceof ApiError && error.status === 422) {
+      if (error instanceof ApiError && error.body["draft"]) this.keeper?.conflict(error.body["draft"] as Draft);
+      else if (error instanceof ApiError && error.status === 422) {
         const fields = (error.body["fields"] ?? {}) as Record<string, string>;
         this.wanted = new Set(Object.keys(fields));
         this.fault = fields["marks"] ?? error.message;
