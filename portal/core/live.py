@@ -31,13 +31,15 @@ SCHEMA: dict[str, frozenset[str]] = {
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
+    "reading.alerted": frozenset({"assignment", "case", "number"}),  # to its reader alone: the model differs
+    "usage.changed": frozenset(),
     "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }
 
 
-def org_group(pk: object) -> str:
-    """Group of every signed-in member of one organisation."""
-    return f"org.{pk}"
+def audience_group(pk: object, audience: str) -> str:
+    """Group of those members of one organisation whose roles make them an audience (`accounts.queries.AUDIENCES`)."""
+    return f"org.{pk}.{audience}"
 
 
 def user_group(pk: object) -> str:

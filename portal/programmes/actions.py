@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.archive.models import Study
 from portal.core.errors import Refused
-from portal.core.live import announce, org_group, user_group
+from portal.core.live import announce, audience_group, user_group
 from portal.functions.queries import choose
 from portal.infer.models import Run
 from portal.programmes import queries, rules, taking
@@ -129,7 +129,7 @@ def _announce_offer(assignment: Assignment) -> None:
 
 def _announce_case(case: Case) -> None:
     data = {"case": case.pk, "programme": case.programme.slug, "state": case.state}
-    announce([org_group(case.organisation_id)], "case.changed", data)
+    announce([audience_group(case.organisation_id, "scans")], "case.changed", data)
 
 
 def advance_case(case: Case, after: str, **fields: Any) -> bool:
@@ -205,7 +205,7 @@ def _swap(user: User, assignment: Assignment) -> bool:
 
 def _announce_taken(row: Assignment) -> None:
     data = {"programme": row.case.programme.slug, "assignment": str(row.pk), "kind": row.kind}
-    announce([org_group(row.organisation_id)], "worklist.changed", data)
+    announce([audience_group(row.organisation_id, "scans")], "worklist.changed", data)
 
 
 def claim_next(user: User, programme: Programme | None = None) -> Assignment | None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.core import outbox
 from portal.core.errors import Refused
-from portal.core.live import announce, org_group
+from portal.core.live import announce, audience_group, user_group
 from portal.programmes.actions import claim, hold, keep_claim
 from portal.programmes.models import Assignment, Protocol
 from portal.read import queries, rules
@@ -143,8 +143,11 @@ def reveal(user: User, assignment: Assignment) -> Reading:
 
 
 def alert(reading: Reading) -> None:
-    """Note that the reader of a submitted reading is shown where the model differs; twice has the effect of once."""
-    Reading.objects.filter(pk=reading.pk, alerted_at=None).update(alerted_at=timezone.now())
+    """Show the reader of a submitted reading where the model differs, and say so at once; twice is once."""
+    with transaction.atomic():
+        if Reading.objects.filter(pk=reading.pk, alerted_at=None).update(alerted_at=timezone.now()):
+            data = {"assignment": str(reading.assignment_id), "case": reading.case_id, "number": reading.case.number}
+            announce([user_group(reading.reader_id)], "reading.alerted", data)
 
 
 @transaction.atomic
@@ -193,7 +196,7 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
         raise Refused("submitted", "This reading is no longer open.", status=410)
     outbox.emit("read.submitted", reading.pk)
     data = {"assignment": str(reading.assignment.pk), "case": reading.case_id}
-    announce([org_group(reading.organisation_id)], "reading.submitted", data)
+    announce([audience_group(reading.organisation_id, "scans")], "reading.submitted", data)
     return reading
 
 
