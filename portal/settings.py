@@ -111,7 +111,11 @@ DATABASES = {
                 "min_size": 1,
                 "max_size": env.number("CONCORD_DB_POOL", 12, 1, 200),
                 "timeout": 20,
-            }
+            },
+            # Only statements that ask for it are prepared (portal/programmes/taking.py); those take their plan over
+            # from one call to the next, since planning costs them more than running.
+            "prepare_threshold": 5,
+            "options": "-c plan_cache_mode=force_generic_plan",
         },
         "CONN_HEALTH_CHECKS": True,
     }

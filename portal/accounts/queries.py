@@ -8,7 +8,15 @@ from django.db.models import QuerySet
 from django.http import Http404
 
 from portal.accounts.models import Membership, Organisation, Role, User
-from portal.core.live import org_group, user_group
+from portal.core.live import audience_group, user_group
+
+# Who hears which of an organisation's live events; scans and what is made of them are not for account administrators.
+AUDIENCES: dict[str, frozenset[Role]] = {
+    "scans": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN, Role.AUDITOR}),
+    "output": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "doors": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "account": frozenset({Role.ACCOUNT_ADMIN}),
+}
 
 
 def memberships(user: Any) -> QuerySet[Membership]:
@@ -51,5 +59,11 @@ def require_role(user: Any, organisation: Organisation | int | None, *wanted: Ro
 
 def live_groups(user: Any) -> list[str]:
     """Names of the live groups of a user; none for someone who is not signed in or belongs nowhere."""
-    ids = organisation_ids(user) if isinstance(user, User) else []
-    return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []
+    mine = list(memberships(user)) if isinstance(user, User) else []
+    heard = [
+        audience_group(m.organisation_id, name)
+        for m in mine
+        for name, wanted in AUDIENCES.items()
+        if wanted & {*m.roles}
+    ]
+    return [user_group(user.pk), *heard] if mine else []

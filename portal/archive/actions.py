@@ -17,7 +17,7 @@ from portal.archive.headers import SERIES_KEYWORDS, STUDY_KEYWORDS, Parsed, Unst
 from portal.archive.metadata import build_series_metadata
 from portal.archive.models import Instance, Patient, Series, Study
 from portal.core import outbox, storage
-from portal.core.live import announce, org_group
+from portal.core.live import announce, audience_group
 from portal.ingest.models import Receipt
 
 log = structlog.get_logger(__name__)
@@ -198,9 +198,9 @@ def _set_aside(receipt: Receipt, code: str, words: str) -> Receipt:
 def _move(receipt: Receipt, state: str, reason: str, detail: str, **uids: str) -> None:
     if receipt.advance(state, reason=reason, detail=detail[:200], **uids):
         data = {"id": str(receipt.pk), "state": state, "reason": reason}
-        announce([org_group(receipt.organisation_id)], "receipt.changed", data)
+        announce([audience_group(receipt.organisation_id, "doors")], "receipt.changed", data)
 
 
 def _announce(study: Study) -> None:
     data = {"study_uid": study.study_uid, "state": study.state}
-    announce([org_group(study.organisation_id)], "study.arrived", data)
+    announce([audience_group(study.organisation_id, "scans")], "study.arrived", data)

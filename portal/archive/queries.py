@@ -9,13 +9,13 @@ from django.http import Http404
 from django.utils.dateparse import parse_date
 
 from portal.accounts.models import Role
-from portal.accounts.queries import memberships
+from portal.accounts.queries import AUDIENCES, memberships
 from portal.archive.models import Instance, Series, Study
 
 # What a role may do with scans. Account administrators see bills, not patients.
 NEEDS: dict[str, frozenset[str]] = {
-    "read": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN, Role.AUDITOR}),
-    "output": frozenset({Role.READER, Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "read": AUDIENCES["scans"],
+    "output": AUDIENCES["output"],
     "run": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
 }
 

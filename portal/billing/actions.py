@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 
+from django.db import transaction
 from django.utils import timezone
 
 from portal.billing.models import LedgerEntry, Plan, Subscription
 from portal.core.errors import Refused
+from portal.core.live import announce, audience_group
 from portal.infer.models import Run
 from portal.read.models import Reading
 from portal.score.models import ReadingScore
@@ -15,7 +17,10 @@ from portal.score.models import ReadingScore
 
 def _add(key: str, **values: object) -> bool:
     """Add an entry unless its key is there; of two who add at once one does. Returns whether this call added it."""
-    _, added = LedgerEntry.objects.get_or_create(key=key, defaults=values)
+    with transaction.atomic():
+        _, added = LedgerEntry.objects.get_or_create(key=key, defaults=values)
+        if added:
+            announce([audience_group(values["organisation_id"], "account")], "usage.changed", {})
     return added
 
 

@@ -21,6 +21,13 @@ EQUAL = 1e-9  # weights that differ by less are a tie
 # rule → version; a protocol names one of CHOSEN, the others follow from what there is to merge
 VERSIONS = {"majority": "2", "weighted": "2", "single": "1", "arbitration": "1"}
 CHOSEN = ("majority", "weighted")
+# what a coordinator reads who chooses one
+WORDS = {
+    "majority": "Majority: every reader counts the same. Yes/no and choices go by most votes (a tie stays open), "
+    "scales by the median, several-choice and marks by more than half.",
+    "weighted": "Weighted: readers with better scores count more. Yes/no and choices go by the sum of weights, scales "
+    "by the weighted mean. While nobody is scored, all count the same.",
+}
 CONFIDENCE = {"single": 0.5, "arbitration": 0.9}
 
 

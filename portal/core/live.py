@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import os
+import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
+MOST_WAITING = 5000  # events of one process that are not sent yet; more are dropped
+SECONDS = 5.0  # for one event
 
 # type → the fields its data must have, no more and no fewer
 SCHEMA: dict[str, frozenset[str]] = {
@@ -24,13 +31,15 @@ SCHEMA: dict[str, frozenset[str]] = {
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
+    "reading.alerted": frozenset({"assignment", "case", "number"}),  # to its reader alone: the model differs
+    "usage.changed": frozenset(),
     "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }
 
 
-def org_group(pk: object) -> str:
-    """Group of every signed-in member of one organisation."""
-    return f"org.{pk}"
+def audience_group(pk: object, audience: str) -> str:
+    """Group of those members of one organisation whose roles make them an audience (`accounts.queries.AUDIENCES`)."""
+    return f"org.{pk}.{audience}"
 
 
 def user_group(pk: object) -> str:
@@ -47,12 +56,63 @@ def announce(groups: Iterable[str], kind: str, data: dict[str, Any]) -> None:
     transaction.on_commit(lambda: _send(names, message), robust=True)
 
 
+class _Post:
+    """Sends events one after another from a thread of its own, over one connection that stays open.
+
+    Nobody waits for it: an action is done when it is committed, however slow or lost the channel is.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.waiting = 0
+        self.turn = asyncio.Lock()
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="live", daemon=True).start()
+
+    def send(self, groups: list[str], message: dict[str, Any]) -> None:
+        if self.waiting >= MOST_WAITING:
+            log.warning("live.not_sent", kind=message["kind"], error="too many wait")
+            return
+        self.waiting += 1
+        asyncio.run_coroutine_threadsafe(self._send(groups, message), self.loop)
+
+    async def _send(self, groups: list[str], message: dict[str, Any]) -> None:
+        try:
+            async with self.turn:
+                try:
+                    await self._once(groups, message)
+                except (OSError, RedisError):  # the server went away and may be back
+                    await self._once(groups, message)
+        except Exception as error:  # the channel is a convenience; pages also poll
+            log.warning("live.not_sent", kind=message["kind"], error=str(error))
+        finally:
+            with _making:
+                self.waiting -= 1
+
+    async def _once(self, groups: list[str], message: dict[str, Any]) -> None:
+        layer = get_channel_layer()
+        if layer is not None:
+            async with asyncio.timeout(SECONDS):
+                for group in groups:
+                    await layer.group_send(group, message)
+
+
+_making = threading.Lock()
+_post: _Post | None = None
+
+
 def _send(groups: list[str], message: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    if layer is None:
-        return
-    try:
-        for group in groups:
-            async_to_sync(layer.group_send)(group, message)
-    except Exception as error:  # the channel is a convenience; pages also poll
-        log.warning("live.not_sent", kind=message["kind"], error=str(error))
+    global _post
+    with _making:
+        if _post is None or _post.pid != os.getpid():  # threads do not survive a fork
+            if _post is None:
+                atexit.register(flush)
+            _post = _Post()
+        _post.send(groups, message)
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until what was announced is sent, at most so long: for a process that ends."""
+    until = time.monotonic() + seconds
+    while _post is not None and _post.pid == os.getpid() and _post.waiting and time.monotonic() < until:
+        time.sleep(0.01)

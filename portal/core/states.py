@@ -35,6 +35,16 @@ class StateModel(models.Model):
     class Meta:
         abstract = True
 
+    @classmethod
+    def step_sql(cls, before: str, after: str) -> tuple[str, str]:
+        """The same step for one SQL statement that must choose its row and move it at once.
+
+        Returns (condition, assignments), both of bare column names; the time is the parameter %(now)s.
+        Raises IllegalTransition when the table has no such step.
+        """
+        check(cls.__name__, cls.TRANSITIONS, before, after)
+        return f"state = '{before}'", f"state = '{after}', state_since = %(now)s"
+
     def advance(self, after: str, **fields: Any) -> bool:
         """Move this row to `after` and set `fields`, if nobody moved it since it was read.
 

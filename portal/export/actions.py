@@ -46,7 +46,8 @@ def _advance(row: Return | DataSet, after: str, **fields: Any) -> bool:
     with transaction.atomic():
         moved = row.advance(after, **fields)
         if moved:
-            live.announce([live.org_group(row.organisation_id)], kind, {"id": str(row.pk), "state": row.state})
+            group = live.audience_group(row.organisation_id, "doors")
+            live.announce([group], kind, {"id": str(row.pk), "state": row.state})
     return moved
 
 

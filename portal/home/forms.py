@@ -8,11 +8,19 @@ from django import forms
 from django.db.models import QuerySet
 
 from portal.accounts.models import User
+from portal.consensus.rules import CHOSEN, VERSIONS, WORDS
 from portal.programmes.models import PanelMember, Protocol
 
 
 class ProtocolForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a coordinator may change of a protocol; the rest of a new version stays as it was."""
+
+    consensus = forms.ChoiceField(
+        label="How readings become one",
+        choices=[(rule, WORDS[rule]) for rule in CHOSEN],
+        widget=forms.RadioSelect,
+        help_text="An arbiter's word stands above either rule. Readings are never changed.",
+    )
 
     class Meta:
         model = Protocol
@@ -44,6 +52,18 @@ class ProtocolForm(forms.ModelForm):  # type: ignore[type-arg]
             "similarity_threshold": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.01}),
             "discrepancy_threshold": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.01}),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        now = self.instance.consensus_rule.get("id")
+        self.initial["consensus"] = now if now in CHOSEN else "majority"  # as `consensus.actions` merges by
+
+    def changes(self) -> dict[str, Any]:
+        """Fields of a protocol that differ from the version the form began with."""
+        found = {name: self.cleaned_data[name] for name in self.changed_data}
+        if rule := found.pop("consensus", ""):
+            found["consensus_rule"] = {"id": rule, "version": VERSIONS[rule]}
+        return found
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

@@ -137,8 +137,7 @@ def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
     protocol = get_object_or_404(programme.protocols.order_by("-number")[:1])
     form = ProtocolForm(request.POST or None, instance=protocol)
     if request.method == "POST" and form.is_valid():
-        changes = {name: form.cleaned_data[name] for name in form.changed_data}
-        if changes:
+        if changes := form.changes():
             made = actions.new_protocol(programme, by=request.user, **changes)  # type: ignore[arg-type]
             messages.success(request, f"Version {made.number} holds for new cases; earlier cases keep theirs.")
         else:

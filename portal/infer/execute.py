@@ -150,7 +150,7 @@ class _Progress:
             "progress": round(part, 3),
             "stage": stage,
         }
-        live.announce([live.org_group(self.run.organisation_id)], "run.progress", data)
+        live.announce([live.audience_group(self.run.organisation_id, "output")], "run.progress", data)
 
 
 def _finish(run: Run, state: str, **fields: Any) -> None:
@@ -158,7 +158,7 @@ def _finish(run: Run, state: str, **fields: Any) -> None:
         raise Refused("wrong_state", "The run was taken from this worker.")
     outbox.emit("infer.run_finished", run.pk)
     data = {"run": str(run.pk), "study_uid": run.study.study_uid, "state": state}
-    live.announce([live.org_group(run.organisation_id)], "run.finished", data)
+    live.announce([live.audience_group(run.organisation_id, "output")], "run.finished", data)
 
 
 @transaction.atomic

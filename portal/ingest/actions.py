@@ -181,9 +181,9 @@ def record_lost(
 
 
 def announce(receipt: Receipt) -> None:
-    """Tell the browsers of the organisation about a receipt's state."""
+    """Tell the browsers of those who look after the doors about a receipt's state."""
     live.announce(
-        [live.org_group(receipt.organisation_id)],
+        [live.audience_group(receipt.organisation_id, "doors")],
         "receipt.changed",
         {"id": str(receipt.pk), "state": receipt.state, "reason": receipt.reason},
     )

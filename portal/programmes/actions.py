@@ -13,10 +13,10 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.archive.models import Study
 from portal.core.errors import Refused
-from portal.core.live import announce, org_group, user_group
+from portal.core.live import announce, audience_group, user_group
 from portal.functions.queries import choose
 from portal.infer.models import Run
-from portal.programmes import queries, rules
+from portal.programmes import queries, rules, taking
 from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 
 AT_WORK = frozenset({Run.State.QUEUED, Run.State.RUNNING})
@@ -106,6 +106,7 @@ def _offer(case: Case, kind: str, slot: int, why: str, reader: User | None = Non
         slot=slot,
         defaults={
             "organisation_id": case.organisation_id,
+            "programme_id": case.programme_id,
             "state": Assignment.State.OFFERED,
             "why": why[:300],
             "priority": case.priority,
@@ -128,7 +129,7 @@ def _announce_offer(assignment: Assignment) -> None:
 
 def _announce_case(case: Case) -> None:
     data = {"case": case.pk, "programme": case.programme.slug, "state": case.state}
-    announce([org_group(case.organisation_id)], "case.changed", data)
+    announce([audience_group(case.organisation_id, "scans")], "case.changed", data)
 
 
 def advance_case(case: Case, after: str, **fields: Any) -> bool:
@@ -196,37 +197,27 @@ def _swap(user: User, assignment: Assignment) -> bool:
         with transaction.atomic():
             moved = assignment.advance(Assignment.State.CLAIMED, reader=user, claimed_at=now, expires_at=until)
             if moved:
-                data = {
-                    "programme": assignment.case.programme.slug,
-                    "assignment": str(assignment.pk),
-                    "kind": assignment.kind,
-                }
-                announce([org_group(assignment.organisation_id)], "worklist.changed", data)
+                _announce_taken(assignment)
             return moved
     except IntegrityError:
         return False
 
 
-@transaction.atomic
+def _announce_taken(row: Assignment) -> None:
+    data = {"programme": row.case.programme.slug, "assignment": str(row.pk), "kind": row.kind}
+    announce([audience_group(row.organisation_id, "scans")], "worklist.changed", data)
+
+
 def claim_next(user: User, programme: Programme | None = None) -> Assignment | None:
     """The reader's open assignment, else the best that is to be had, claimed; None when nothing is.
 
-    Rows that others are taking at this moment are passed over, so a thousand readers who ask at once do not stand
-    in line for one case.
+    `rules.next_for` as one round trip (`taking`). Rows that others are taking at this moment are passed over, so a
+    thousand readers who ask at once do not stand in line for one case.
     """
-    _one_claim_at_a_time(user)
-    mine = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
-    if programme:
-        mine = mine.filter(case__programme=programme)
-    if current := mine.select_related("case__programme", "case__study").order_by("claimed_at").first():
-        return current
-    who = queries.reader(user)
-    for kind in queries.KINDS:
-        rows = queries.takeable(who, kind, programme.pk if programme else None)
-        best = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).only("pk").first()
-        if best is not None and _swap(user, row := hold(best)):
-            return row
-    return None
+    row, new = taking.take_next(user, programme.pk if programme else None)
+    if row is not None and new:
+        _announce_taken(row)
+    return row
 
 
 def release(user: User, assignment: Assignment) -> None:

@@ -4,6 +4,7 @@ import uuid
 from typing import ClassVar
 
 import pghistory
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
@@ -164,6 +165,8 @@ class Assignment(StateModel):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    # the case's own: a trigger fills it in, so that the queue's index can begin with it and it is never another
+    programme = models.ForeignKey(Programme, on_delete=models.CASCADE, related_name="+", db_index=False)
     case = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="assignments")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.FIRST)
     slot = models.PositiveSmallIntegerField(default=1)
@@ -194,7 +197,21 @@ class Assignment(StateModel):
                 condition=models.Q(state="offered"),
                 name="assignment_queue",
             ),
+            models.Index(
+                fields=["programme", "kind", "-priority", "created_at", "id"],
+                condition=models.Q(state="offered"),
+                name="assignment_next",
+            ),
             models.Index(fields=["expires_at"], condition=models.Q(state="claimed"), name="assignment_claims"),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="programme_of_case",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("case_id", "programme_id"),
+                func="SELECT programme_id INTO NEW.programme_id FROM programmes_case WHERE id = NEW.case_id; "
+                "RETURN NEW;",
+            )
         ]
 
     def __str__(self) -> str:

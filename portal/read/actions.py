@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.core import outbox
 from portal.core.errors import Refused
-from portal.core.live import announce, org_group
+from portal.core.live import announce, audience_group, user_group
 from portal.programmes.actions import claim, hold, keep_claim
 from portal.programmes.models import Assignment, Protocol
 from portal.read import queries, rules
@@ -77,14 +77,25 @@ def _active(body: Mapping[str, Any]) -> int:
     return int(max(0, min(value, MAX_ACTIVE_MS)))
 
 
-def _whose(body: Mapping[str, Any]) -> tuple[int, str]:
-    """Revision that the browser saw last, and the name of its tab ("" when it has none). Raises Refused."""
-    revision, client = body.get("revision"), body.get("client")
+def _revision(body: Mapping[str, Any]) -> int:
+    """Revision of the draft that the sender saw last. Raises Refused."""
+    revision = body.get("revision")
     if isinstance(revision, bool) or not isinstance(revision, int) or revision < 0:
         raise _wrong("revision", "The revision is the number that the server gave with the draft.")
+    return revision
+
+
+def _whose(body: Mapping[str, Any]) -> tuple[int, str]:
+    """Revision that the browser saw last, and the name of its tab ("" when it has none). Raises Refused."""
+    revision, client = _revision(body), body.get("client")
     if client is not None and (not isinstance(client, str) or len(client) > 64):
         raise _wrong("client", "The name of a tab is a text of at most 64 characters.")
     return revision, client or ""
+
+
+def _conflict(reading: Reading) -> Refused:
+    words = "This reading was changed in another window."
+    return Refused("conflict", words, revision=reading.revision, draft=queries.draft_json(reading))
 
 
 @transaction.atomic
@@ -101,8 +112,7 @@ def save_draft(user: User, assignment: Assignment, body: Mapping[str, Any]) -> R
     revision, client = _whose(body)
     again = client and client == reading.client and revision == reading.base_revision
     if revision != reading.revision and not again:
-        words = "This reading was changed in another window."
-        raise Refused("conflict", words, draft=queries.draft_json(reading))
+        raise _conflict(reading)
     answers, marks = body.get("answers"), body.get("marks")
     if not isinstance(answers, dict) or len(str(answers)) > 100_000:
         raise _wrong("answers", "Answers are missing or too large.")
@@ -133,15 +143,21 @@ def reveal(user: User, assignment: Assignment) -> Reading:
 
 
 def alert(reading: Reading) -> None:
-    """Note that the reader of a submitted reading is shown where the model differs; twice has the effect of once."""
-    Reading.objects.filter(pk=reading.pk, alerted_at=None).update(alerted_at=timezone.now())
+    """Show the reader of a submitted reading where the model differs, and say so at once; twice is once."""
+    with transaction.atomic():
+        if Reading.objects.filter(pk=reading.pk, alerted_at=None).update(alerted_at=timezone.now()):
+            data = {"assignment": str(reading.assignment_id), "case": reading.case_id, "number": reading.case.number}
+            announce([user_group(reading.reader_id)], "reading.alerted", data)
 
 
 @transaction.atomic
 def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) -> Reading:
     """Make a reading final and hand it on, in one transaction; the same key again changes nothing.
 
-    Raises Refused: 422 with fields when incomplete, 410 when submitted under another key.
+    Only who has seen the newest draft may submit. No revision says that the sender knows of no draft: enough for a
+    program that keeps none, and refused as soon as there is one.
+    Raises Refused: 409 with the server's draft and its revision when it was changed elsewhere, 422 with fields when
+    incomplete, 410 when submitted under another key.
     """
     try:
         key = uuid.UUID(str(body.get("key")))
@@ -152,6 +168,8 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
         if reading.submit_key == key:
             return reading
         raise Refused("submitted", "This reading was submitted before.", status=410)
+    if (_revision(body) if "revision" in body else 0) != reading.revision:
+        raise _conflict(reading)
     answers, marks, active = body.get("answers"), body.get("marks", []), _active(body)
     if not isinstance(answers, dict):
         raise _wrong("answers", "Answers are missing.")
@@ -178,7 +196,7 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
         raise Refused("submitted", "This reading is no longer open.", status=410)
     outbox.emit("read.submitted", reading.pk)
     data = {"assignment": str(reading.assignment.pk), "case": reading.case_id}
-    announce([org_group(reading.organisation_id)], "reading.submitted", data)
+    announce([audience_group(reading.organisation_id, "scans")], "reading.submitted", data)
     return reading
 
 

@@ -66,10 +66,32 @@ class Draft(APIView):
         return Response({"revision": reading.revision, "saved_at": reading.saved_at.isoformat()})
 
 
-class Submit(APIView):
-    """Make a reading final."""
+SUBMISSION = {
+    "type": "object",
+    "required": ["answers", "key"],
+    "properties": {
+        "answers": {"type": "object", "description": "Question key to answer."},
+        "marks": {"type": "array", "items": {"type": "object"}},
+        "active_ms": {"type": "number", "minimum": 0},
+        "key": {"type": "string", "format": "uuid", "description": "Made by the sender; the same key twice is one."},
+        "revision": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "Revision of the draft seen last. Left out, it says that no draft was kept.",
+        },
+    },
+}
 
-    @extend_schema(request=OBJECT, responses=OBJECT, operation_id="assignment_submit")
+
+class Submit(APIView):
+    """Make a reading final. 409 with `revision` and `draft` when the draft was changed since the revision sent."""
+
+    @extend_schema(
+        request={"application/json": SUBMISSION},
+        responses={200: OBJECT, 409: OBJECT, 410: OBJECT, 422: OBJECT},
+        operation_id="assignment_submit",
+    )
     def post(self, request: Request, assignment_id: str) -> Response:
         row = queries.access_assignment(request.user, assignment_id)
         reading = actions.submit_reading(request.user, row, _body(request))  # type: ignore[arg-type]

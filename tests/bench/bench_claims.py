@@ -2,8 +2,9 @@
 
 One web process for each core, each with its pool of connections, as the portal runs; PostgreSQL writes durably.
 A claim is `claim_next` from the moment the reader asks, with the wait for a connection and the live event, without
-HTTP. Two loads: a working day (readers ask at random, each once in 90 s, the time a case is expected to take) and
-the worst moment (all 1,000 in the same instant).
+HTTP. Three loads: one reader after another, with the processor time that a claim takes in the web process; a working
+day (readers ask at random, each once in 90 s, the time a case is expected to take); and the worst moment (all 1,000
+in the same instant).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from deploy.embedded.config import ROOT, Home, free_port
 from deploy.embedded.postgres import Postgres
 from deploy.embedded.valkey import Valkey
 
-READERS, CASES, SECONDS_A_CASE, DAY = 1000, 10_000, 90.0, 30.0
+READERS, CASES, SECONDS_A_CASE, DAY, ALONE = 1000, 10_000, 90.0, 30.0, 300
 LIMIT_MS = 50
 
 
@@ -45,15 +46,22 @@ def child(mode: str, first: int, count: int, begin: float) -> None:
 
     def ask(user: User, at: float) -> None:
         time.sleep(max(0.0, at - time.time()))
-        asked = max(at, begin)
+        asked = at
         got = claim_next(user)
         rows.append((user.pk, got.case_id if got else None, 1000 * (time.time() - asked)))
-        if mode == "day" and got:  # read at once, so that the reader may ask again
+        if mode != "instant" and got:  # read at once, so that the reader may ask again
             Assignment.objects.filter(pk=got.pk).update(state="submitted")
         connections["default"].close()
 
     rng = random.Random(first)
-    if mode == "day":
+    if mode == "alone":
+        ask(users[0], begin)  # plans, connections
+        rows.clear()
+        used = time.process_time()
+        for user in users[:ALONE]:
+            ask(user, begin := time.time())
+        print(f"{1000 * (time.process_time() - used) / len(rows):.1f} ms of processor time a claim", file=sys.stderr)
+    elif mode == "day":
         due, at = [], begin
         while (at := at + rng.expovariate(count / SECONDS_A_CASE)) < begin + DAY:
             due.append((rng.choice(users), at))
@@ -72,7 +80,7 @@ def child(mode: str, first: int, count: int, begin: float) -> None:
 
 def load(mode: str, env: dict[str, str]) -> None:
     """Run one load and print its line."""
-    processes, begin = os.cpu_count() or 1, time.time() + 15
+    processes, begin = 1 if mode == "alone" else os.cpu_count() or 1, time.time() + 15
     share = READERS // processes
     command = [sys.executable, "-m", "tests.bench.bench_claims", mode]
     children = [
@@ -84,9 +92,9 @@ def load(mode: str, env: dict[str, str]) -> None:
     rows = [tuple(row) for process in children for row in json.loads(process.communicate()[0])]
     times = sorted(ms for _, _, ms in rows)
     cases = [case for _, case, _ in rows if case is not None]
-    doubled = len(cases) - len(set(cases))
+    doubled = len({(reader, case) for reader, case, _ in rows if case is not None}) - len(set(cases))
     p50, p95 = times[len(times) // 2], times[int(0.95 * len(times))]
-    rate = len(rows) / (DAY if mode == "day" else times[-1] / 1000)
+    rate = len(rows) / {"day": DAY, "instant": times[-1] / 1000, "alone": sum(times) / 1000}[mode]
     print(
         f"| {mode} | {len(rows)} | {rate:.0f} | {p50:.1f} | {p95:.1f} | {times[-1]:.1f} | {LIMIT_MS} "
         f"| {doubled} | {len(rows) - len(cases)} |",
@@ -110,7 +118,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "tests.bench.bench_claims", "fill"], cwd=ROOT, env=env, check=True)
         print("| load | claims | /s | p50 ms | p95 ms | longest ms | wanted p95 | given twice | got none |")
         print("|---|---|---|---|---|---|---|---|---|")
-        for mode in ("day", "instant"):
+        for mode in ("alone", "day", "instant"):
             load(mode, env)
     finally:
         postgres.stop()

@@ -170,14 +170,14 @@ def test_a_disagreement_goes_to_a_second_reader_and_to_the_arbiter(stack: Stack,
     incomplete = alice.raw(
         "POST",
         f"/api/v1/assignments/{first}/submit/",
-        {"answers": {}, "marks": [], "active_ms": 1, "key": str(uuid.uuid4())},
+        {"answers": {}, "marks": [], "active_ms": 1, "key": str(uuid.uuid4()), "revision": 1},
     )
     assert incomplete.status_code == 422 and "recall" in incomplete.json()["fields"]
 
     contrary = answers(recall=not model_calls, malignancy=5 if model_calls else 95)
     key = str(uuid.uuid4())
-    done = submit(alice, first, contrary, key=key)
-    assert submit(alice, first, contrary, key=key)["state"] == done["state"] == "submitted"
+    done = submit(alice, first, contrary, key=key, revision=1)
+    assert submit(alice, first, contrary, key=key, revision=1)["state"] == done["state"] == "submitted"
 
     second = wait_for(lambda: _try(claim_study, bob, arrived), 20, "the second reading is offered to Bob")
     assert bob.get(f"/api/v1/assignments/{second}/")["kind"] == "second"

@@ -16,7 +16,7 @@ from portal.accounts import consumers
 from portal.accounts.actions import set_roles
 from portal.accounts.models import Membership, Organisation, Role, User
 from portal.asgi import application
-from portal.core.live import announce, org_group
+from portal.core.live import announce, audience_group
 from tests.factories import archive as make
 from tests.factories.archive import plain_static
 from tests.support import in_own_loop
@@ -65,7 +65,7 @@ class People:
 
 
 async def said(organisation: Organisation) -> None:
-    await sync_to_async(announce)([org_group(organisation.pk)], "case.changed", EVENT)
+    await sync_to_async(announce)([audience_group(organisation.pk, "scans")], "case.changed", EVENT)
 
 
 async def hears(connection: Connection, organisation: Organisation) -> bool:

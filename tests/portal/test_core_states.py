@@ -35,9 +35,14 @@ def test_tables_name_only_known_states(model: type[StateModel]) -> None:
 def test_every_pair_is_legal_or_refused(model: type[StateModel], before: str, after: str) -> None:
     if after in model.TRANSITIONS.get(before, frozenset()):
         check(model.__name__, model.TRANSITIONS, before, after)
+        assert model.step_sql(before, after) == (f"state = '{before}'", f"state = '{after}', state_since = %(now)s")
     else:
-        with pytest.raises(IllegalTransition, match=f"from {before} to {after}"):
-            check(model.__name__, model.TRANSITIONS, before, after)
+        for step in (
+            lambda: check(model.__name__, model.TRANSITIONS, before, after),
+            lambda: model.step_sql(before, after),
+        ):
+            with pytest.raises(IllegalTransition, match=f"from {before} to {after}"):
+                step()
 
 
 @pytest.mark.django_db

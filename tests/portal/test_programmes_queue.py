@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.accounts.models import User
@@ -21,7 +22,7 @@ from portal.programmes.actions import claim, claim_next, make_cases, offer_secon
 from portal.programmes.models import Assignment, Case, PanelMember, Programme
 from portal.read.actions import save_draft, start
 from portal.read.models import Reading
-from portal.read.queries import worklist
+from portal.read.queries import assignment_json, worklist
 from tests.factories.queue import panel, queued, taken
 from tests.factories.reading import Cast, cast, finished_run, function_in_service, mammography
 
@@ -87,6 +88,18 @@ def test_the_query_says_what_the_rule_says(cast: Cast, programme: Programme, see
         for offer in now:  # the door of one assignment decides alike
             one = queries.reader(person, offer.case_id)
             assert rules.eligible(one, queries.as_offer(offer)) is (str(offer.pk) in expected)
+    for person in people:  # and so does the claim, again and again until nothing is left
+        while True:
+            full = queries.reader(person)
+            rows = list(Assignment.objects.filter(state="offered").select_related("case"))
+            held = Assignment.objects.filter(reader=person).exclude(state="cancelled").values_list("case_id", flat=True)
+            who = rules.Reader(person.pk, full.parts, full.qualified, frozenset(held), full.full)
+            expected = [o.key for o in rules.next_for(who, map(queries.as_offer, rows))][:1]
+            got = claim_next(person)
+            assert [str(a.pk) for a in (got,) if a] == expected
+            if got is None:
+                break
+            Assignment.objects.filter(pk=got.pk).update(state=rng.choice(["submitted", "cancelled"]))
 
 
 # --- races ------------------------------------------------------------------------------------------
@@ -137,6 +150,27 @@ def test_one_reader_in_many_windows_gets_one_case_and_not_more_than_the_quota(ca
     got = all_at_once([cast.alice] * 11, lambda user: claim(user, of(next(left))))
     assert sum(isinstance(g, Assignment) for g in got) == 1
     assert Assignment.objects.filter(reader=cast.alice, state="claimed").count() == 2
+
+
+def test_an_assignment_carries_its_case_s_programme_whatever_is_written(cast: Cast, programme: Programme) -> None:
+    (offer,) = queued(programme, 1)
+    other = Programme.objects.exclude(pk=programme.pk).first()
+    assert of(offer).programme_id == programme.pk
+    Assignment.objects.filter(pk=offer.pk).update(programme=other)
+    assert of(offer).programme_id == programme.pk
+
+
+def test_a_claim_inside_a_transaction_goes_with_it(cast: Cast, programme: Programme) -> None:
+    (offer,) = queued(programme, 1)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        assert claim_next(cast.alice).pk == offer.pk  # type: ignore[union-attr]
+        raise ZeroDivisionError
+    assert of(offer).state == "offered"
+    bob = cast.bob
+    with CaptureQueriesContext(connection) as asked:  # what came with it needs no further question
+        got = claim_next(bob)
+        assert got is not None and assignment_json(got)["case"]["modality"] == "MG"
+    assert got.pk == offer.pk and asked.captured_queries == []
 
 
 # --- pushed to one reader -----------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def _tries(case: Case, path: str, good: dict[str, str], bad: str) -> list[tuple[
         for name in [*mark(case), "rating", "label", "text", "points_mm", "measurements", "other"]
     ]
     final = {"answers": json.dumps(answers(True)), "marks": "[]", "active_ms": "1", "key": f'"{uuid.uuid4()}"'}
+    final["revision"] = "0"
     tries += [("post", f"{path}/submit/", {**final, name: bad}, name) for name in final]
     return [*tries, ("post", "/api/v1/worklist/claim/", {"programme": bad}, "programme")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 import pytest
@@ -96,6 +97,28 @@ def test_a_window_whose_answer_was_lost_does_not_save_over_another(cast: Cast, o
     refused(409, save_draft, cast.alice, offer, body(0, "ac", client="tab-1"))
     refused(409, save_draft, cast.alice, offer, body(1, "ac", client="tab-1"))
     assert kept(offer) == ("alice", 2, "b")
+
+
+def final(key: int, recall: bool, **more: Any) -> dict[str, Any]:
+    return {"answers": answers(recall), "marks": [], "key": str(uuid.UUID(int=key)), **more}
+
+
+def test_an_old_window_does_not_submit_over_a_newer_draft(cast: Cast, offer: Assignment) -> None:
+    save_draft(cast.alice, offer, body(0, "one", client="tab-1"))
+    save_draft(cast.alice, offer, body(1, "two", client="tab-2"))
+    for old in ({"revision": 1}, {"revision": 0}, {"revision": 3}, {}):  # none at all: a program that saw no draft
+        answer = refused(409, submit_reading, cast.alice, offer, final(1, True, **old))
+        assert answer.extra["revision"] == 2 and answer.extra["draft"]["answers"] == {"comment": "two"}
+    assert kept(offer) == ("alice", 2, "two") and Reading.objects.get(assignment=offer).state == "draft"
+    done = submit_reading(cast.alice, offer, final(1, True, revision=2))
+    assert done.state == "submitted"
+    # the answer was lost: the same key again, whatever it says of revisions
+    assert submit_reading(cast.alice, offer, final(1, True, revision=2)).pk == done.pk
+
+
+def test_a_program_without_drafts_submits_without_a_revision(cast: Cast, offer: Assignment) -> None:
+    refused(422, submit_reading, cast.alice, offer, final(1, True, revision="0"))
+    assert submit_reading(cast.alice, offer, final(1, True)).state == "submitted"
 
 
 def test_of_windows_that_save_at_once_one_is_kept(cast: Cast, offer: Assignment) -> None:

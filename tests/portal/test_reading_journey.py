@@ -226,14 +226,15 @@ def test_drafts_conflicts_and_submission(cast: Cast) -> None:
     outside = {**mark, "points_px": [[1, 2], [900, 12]]}
     assert api(cast.alice, "PUT", f"{path}/draft/", {**draft, "revision": 1, "marks": [outside]}).status_code == 422
     assert api(cast.bob, "GET", f"{path}/").status_code == 404
-    incomplete = api(cast.alice, "POST", f"{path}/submit/", {"answers": {}, "marks": [], "key": str(uuid.uuid4())})
+    nothing = {"answers": {}, "marks": [], "key": str(uuid.uuid4()), "revision": 1}
+    incomplete = api(cast.alice, "POST", f"{path}/submit/", nothing)
     assert incomplete.status_code == 422 and set(incomplete.json()["fields"]) == {
         "recall",
         "malignancy",
         "birads",
         "density",
     }
-    body = {"answers": answers(True), "marks": [mark], "active_ms": 5000, "key": str(uuid.uuid4())}
+    body = {"answers": answers(True), "marks": [mark], "active_ms": 5000, "key": str(uuid.uuid4()), "revision": 1}
     assert api(cast.alice, "POST", f"{path}/submit/", body).status_code == 200
     assert api(cast.alice, "POST", f"{path}/submit/", body).status_code == 200  # the same key: the same answer
     assert api(cast.alice, "POST", f"{path}/submit/", {**body, "key": str(uuid.uuid4())}).status_code == 410

@@ -60,7 +60,7 @@ export class DraftKeeper {
 
   constructor(
     private readonly assignment: string,
-    private revision: number,
+    public revision: number, // the server's, as this window saw it last
     private readonly client: string,
     private readonly changed: () => void,
     private readonly storage: Storage = localStorage,
@@ -158,6 +158,11 @@ export class DraftKeeper {
   private wait(why: "network" | "session" | "server"): void {
     this.show({ kind: "offline", why });
     this.later(RETRY_MS);
+  }
+
+  /** The submission found a newer draft: nothing is sent until the reader has chosen. */
+  conflict(server: Draft): void {
+    this.show({ kind: "conflict", server });
   }
 
   /** After a conflict: go on from the server's revision with the content that the reader chose. */

@@ -1,4 +1,5 @@
 // The live channel: reconnects by itself, tells when it is lost.
+import type { Bundle } from "./types";
 export interface LiveEvent {
   type: string;
   data: Record<string, unknown>;
@@ -29,4 +30,19 @@ export function connect(onEvent: (event: LiveEvent) => void, onState: (open: boo
     ended = true;
     socket?.close();
   };
+}
+
+/** Whether an event tells of the model's output on what is open, as far as that may be seen. */
+export function aboutOutput(event: LiveEvent, bundle: Bundle): boolean {
+  if (event.type === "reading.alerted") return event.data["assignment"] === bundle.id;
+  if (event.type !== "run.progress" && event.type !== "run.finished") return false;
+  return (bundle.model.visible || !bundle.id) && bundle.images.some((i) => i.study_uid === event.data["study_uid"]);
+}
+
+/** Enter how far a run has come; false when the event says more than that. */
+export function progressed(event: LiveEvent, bundle: Bundle): boolean {
+  if (event.type !== "run.progress") return false;
+  const run = bundle.model.runs.find((r) => r.id === event.data["run"]);
+  if (run) Object.assign(run, { progress: event.data["progress"], stage: event.data["stage"], state: "running" });
+  return true;
 }

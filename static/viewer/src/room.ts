@@ -8,14 +8,14 @@ import { activate, start } from "./engine/setup";
 import { Stage } from "./engine/stage";
 import { kept, missing } from "./form";
 import { command } from "./keys";
-import { connect, type LiveEvent } from "./live";
+import { aboutOutput, connect, progressed, type LiveEvent } from "./live";
 import { alike } from "./marks";
 import { outlines } from "./outlines";
-import type { Answer, Answers, Bundle, Mark, Page } from "./types";
+import type { Answer, Answers, Bundle, Draft, Mark, Page } from "./types";
 import { commands } from "./ui/commands";
 import { form } from "./ui/form";
 import { model, type HeatState } from "./ui/model";
-import { broken, conflict, marks, previous, saved, toolbar, top } from "./ui/parts";
+import { broken, conflict, marks, previous, saved, toolbar, top, type Alerted } from "./ui/parts";
 import { finder, help, type Finder } from "./ui/sheets";
 
 const CLIENT = crypto.randomUUID();
@@ -41,6 +41,7 @@ export class ReadingRoom extends LitElement {
   private dirty = false; // the reader changed something since the case was opened
   private overlays = true;
   private live = false;
+  private alerted: Alerted | null = null;
   private waiting = 0;
   private busy = false;
   private finished: "submitted" | "empty" | null = null;
@@ -194,7 +195,7 @@ export class ReadingRoom extends LitElement {
       return;
     }
     try {
-      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key };
+      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key, revision: this.keeper?.revision ?? 0 };
       const answer = await request<{ next: { id: string; url: string } | null }>("POST", `/api/v1/assignments/${bundle.id}/submit/`, body);
       this.keeper?.stop();
       this.busy = false;
@@ -211,7 +212,8 @@ export class ReadingRoom extends LitElement {
       }
     } catch (error) {
       this.busy = false;
-      if (error instanceof ApiError && error.status === 422) {
+      if (error instanceof ApiError && error.body["draft"]) this.keeper?.conflict(error.body["draft"] as Draft);
+      else if (error instanceof ApiError && error.status === 422) {
         const fields = (error.body["fields"] ?? {}) as Record<string, string>;
         this.wanted = new Set(Object.keys(fields));
         this.fault = fields["marks"] ?? error.message;
@@ -277,21 +279,20 @@ export class ReadingRoom extends LitElement {
         this.waiting = list.items.filter((i) => i.id !== this.bundle?.id).length;
         this.requestUpdate();
       });
+    } else if (this.bundle && aboutOutput(event, this.bundle)) {
+      if (!progressed(event, this.bundle)) void this.refreshModel();
+    } else if (event.type === "reading.alerted") {
+      this.alerted = { id: String(event.data["assignment"]), number: Number(event.data["number"]) };
     }
-    const bundle = this.bundle;
-    if (!bundle || (event.type !== "run.progress" && event.type !== "run.finished") || !bundle.model.visible && bundle.id) return;
-    if (!bundle.images.some((i) => i.study_uid === event.data["study_uid"])) return;
-    if (event.type === "run.progress") {
-      const run = bundle.model.runs.find((r) => r.id === event.data["run"]);
-      if (run) Object.assign(run, { progress: event.data["progress"], stage: event.data["stage"], state: "running" });
-      this.requestUpdate();
-    } else {
-      const path = bundle.id ? `/api/v1/assignments/${bundle.id}/` : `/api/v1/studies/${this.page.study_uid}/bundle/`;
-      void request<Bundle>("GET", path).then((fresh) => {
-        this.bundle = { ...bundle, model: fresh.model };
-        void this.showModel();
-      });
-    }
+    this.requestUpdate();
+  }
+
+  private async refreshModel(): Promise<void> {
+    const id = this.bundle?.id;
+    const fresh = await request<Bundle>("GET", id ? `/api/v1/assignments/${id}/` : `/api/v1/studies/${this.page.study_uid}/bundle/`);
+    if (!this.bundle || this.bundle.id !== id) return; // another case was opened meanwhile
+    this.bundle = { ...this.bundle, model: fresh.model };
+    await this.showModel();
   }
 
   // --- commands ------------------------------------------------------------------------------------
@@ -371,7 +372,7 @@ export class ReadingRoom extends LitElement {
     const bundle = this.bundle;
     const now = performance.now();
     const state: SaveState | null = this.keeper?.state ?? null;
-    return html`${top(bundle, this.active?.value(now) ?? null, this.live, this.waiting, (a) => { this.act(a); })}
+    return html`${top(bundle, this.active?.value(now) ?? null, this.live, this.waiting, this.alerted, (a) => { this.act(a); })}
       <p class="small-screen">The reading room needs a larger screen; the images are shown all the same.</p>
       ${this.notice ? html`<p class="notice" role="status" data-testid="notice"><span>${this.notice}</span><button type="button" class="quiet" aria-label="Hide this" @click=${() => { this.hideNotice(); }}>×</button></p>` : nothing}
       <main class="body">

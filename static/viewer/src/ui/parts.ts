@@ -94,13 +94,17 @@ export function conflict(here: Pick<Draft, "answers" | "marks">, there: Draft, k
     <div class="choices"><button type="button" class="button" @click=${keep}>Keep this one</button><button type="button" class="button" @click=${take}>Take the other</button></div></div>`;
 }
 
-export function top(bundle: Bundle | null, active: number | null, live: boolean, waiting: number, on: (action: string) => void): TemplateResult {
+/** A case of the reader's that is submitted, and that the model sees otherwise. */
+export interface Alerted { id: string; number: number }
+
+export function top(bundle: Bundle | null, active: number | null, live: boolean, waiting: number, alerted: Alerted | null, on: (action: string) => void): TemplateResult {
   const c = bundle?.case;
   const number = c?.number ? `case ${c.number}${c.total ? ` of ${c.total}` : ""}` : "scan";
   const kind = bundle?.kind === "second" ? "second reading" : bundle?.kind === "arbitration" ? "arbitration" : bundle?.mode?.replace("_", " ");
   return html`<header class="top"><a class="back" href=${bundle?.id ? "/worklist/" : "/scans/"} title="Back">‹</a>
     <h1>${bundle ? [number, bundle.programme?.name ?? c?.description, bundle.id ? kind : null].filter(Boolean).join(" · ") : "Loading"}</h1>
     <span class="live ${live ? "on" : "off"}" role="status" title=${live ? "connected" : "not connected; work goes on in this browser"}>${live ? "" : "not connected"}</span>
+    ${alerted && alerted.id !== bundle?.id ? html`<a class="waiting" role="status" data-testid="alerted" href="/read/${alerted.id}/">The model differs on case ${alerted.number}: see where</a>` : nothing}
     ${waiting ? html`<a class="waiting" href="/worklist/">${waiting} waiting</a>` : nothing}
     ${active === null ? nothing : html`<span class="num clock" title="active time">${clock(active)} active</span>`}
     <button type="button" class="quiet" @click=${() => { on("palette"); }} aria-label="Find a command"><kbd>Ctrl K</kbd></button>
