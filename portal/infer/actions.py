@@ -49,7 +49,7 @@ def cancel(run: Run) -> Run:
         if not run.advance(Run.State.CANCELLED, finished_at=timezone.now(), stage="cancelled"):
             raise Refused("wrong_state", "The run has ended already.")
         data = {"run": str(run.pk), "study_uid": run.study.study_uid, "state": run.state}
-        live.announce([live.org_group(run.organisation_id)], "run.finished", data)
+        live.announce([live.audience_group(run.organisation_id, "output")], "run.finished", data)
     return run
 
 
