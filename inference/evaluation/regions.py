@@ -38,7 +38,7 @@ class RegionScores:
     changed: dict[str, Interval]
 
 
-def score(finder: RegionFinder, count: int = 120, first: int = HELD_OUT, size: int = GRID) -> RegionScores:
+def score(finder: RegionFinder, count: int = 80, first: int = HELD_OUT, size: int = GRID) -> RegionScores:
     """Phantoms of `phantoms.chest` with findings as it draws them."""
     plain: dict[str, list[float]] = {name: [] for name in REGIONS}
     changed: dict[str, list[float]] = {name: [] for name in REGIONS}

@@ -55,7 +55,6 @@ class CheckNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, 1, S, S) normalised → (B, categories), (B, turns), (B,)."""
         feature = self.last(self.rows(self.body(x)))  # (B, 128, S/32, S/32)
-        # Which way is up lies in where things are, so the places are kept as halves' differences beside the mean.
         pooled = torch.cat([feature.mean((2, 3)), feature.amax((2, 3))], 1)
         pooled = F.dropout(pooled, 0.2, self.training)
         categories, turns, inverted = torch.split(self.head(pooled), list(self.parts), dim=1)
