@@ -1,4 +1,4 @@
-"""Command line: phantoms, train, evaluate, compare, package, ship, predict, explain."""
+"""Command line: phantoms, train, evaluate, compare, package, ship, predict, explain, regions, check."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from inference import commands as helpers
 from inference.explain import command as explain
 from inference.package.errors import PackageError
 from inference.preprocess.errors import ImageError
@@ -21,7 +22,7 @@ SHIP_NAMES = {"heatmap": "heatmap-chest-phantom", "malignancy": "malignancy-mamm
 NUMBERS: dict[str, type] = {
     "seed": int, "count": int, "epochs": int, "stop": int, "batch": int, "width": int, "growth": int, "depth": int,
     "r0": float, "learning_rate": float, "weight_decay": float, "roi_weight": float, "minutes": float,
-    "threads": int, "workers": int, "patience": int, "memory_mb": int,
+    "threads": int, "workers": int, "patience": int, "memory_mb": int, "segments_of": int,
 }  # fmt: skip
 SWITCHES = ("patient_inputs", "deterministic", "tensorboard")
 WORDS = ("root", "start", "network", "pooling", "plan", "precision", "devices", "cache")
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     package.add_argument("--command", dest="made_by", default="", help="for the card: what made it")
 
     ship = commands.add_parser("ship", help="train and package what is in inference/shipped/")
-    ship.add_argument("family", choices=("heatmap", "malignancy"))
+    ship.add_argument("family", choices=("heatmap", "malignancy", *helpers.HELPERS))
     ship.add_argument("--seed", type=int, default=1)
     ship.add_argument("--runs", type=Path, default=Path("runs"))
     ship.add_argument("--out", type=Path, help="default: the folder in inference/shipped/")
@@ -102,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--device", default="auto")
     predict.add_argument("--out", type=Path, help="JSON file with the matrices; else a summary is printed")
     explain.add_arguments(commands)
+    predict.add_argument("--segments", action="store_true", help="heat maps on segments of lungs and heart, merged")
+    helpers.add(commands)
     return top
 
 
@@ -118,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "ship": _ship,
             "predict": _predict,
             "explain": explain.run,
+            "regions": helpers.regions,
+            "check": helpers.check,
         }[args.command](args)
     except (PackageError, ImageError, ValueError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -187,6 +192,9 @@ def _ship(args: argparse.Namespace) -> int:
     from inference.package.build import build_package
     from inference.training.run import train
 
+    if args.family in helpers.HELPERS:
+        print(helpers.ship(args.family, args.seed, args.out))
+        return 0
     name = SHIP_NAMES[args.family]
     run = train(ship_config(args.family, args.seed, str(args.runs / name)), _say)
     command = f"python -m inference ship {args.family} --seed {args.seed}"
@@ -197,7 +205,14 @@ def _ship(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from inference.package import load
 
-    found = load(args.package, args.device).run(args.files)
+    package = load(args.package, args.device)
+    if args.segments or package.manifest.training.get("segments_of"):
+        from inference.segments.detect import SegmentDetector
+        from inference.segments.finder import load_finder
+
+        found = SegmentDetector(package, load_finder()).run(args.files)
+    else:
+        found = package.run(args.files)
     if args.out:
         args.out.write_text(json.dumps(found.to_dict()))
     print(json.dumps(found.to_dict(matrices=False), indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from inference.datasets import nih, phantom, table
@@ -21,10 +22,18 @@ SOURCES: dict[str, tuple[Source, tuple[str, ...]]] = {
 
 
 def load(config: TrainConfig, only: Collection[str] | None = None) -> ScanSet:
-    """The set that a configuration names, or the scans in it of the patients in `only`.
+    """The set that a configuration names, or the scans in it of the patients in `only`; its segments where the
+    configuration asks for them.
 
     SetError for an unknown combination or a set that cannot be used.
     """
+    if config.segments_of:
+        from inference.segments.finder import load_finder
+        from inference.segments.scans import segmented
+
+        side = config.segments_of
+        whole = load(replace(config, segments_of=0, input_size=(side, side)), only)
+        return segmented(whole, load_finder(), config.input_size[0], config.map_size[0])
     source, families = SOURCES.get(config.data, (None, ()))
     if source is None or config.family not in families:
         raise SetError(f"no training set {config.data!r} for {config.family!r}")

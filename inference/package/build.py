@@ -37,7 +37,8 @@ def build_package(
     shutil.copyfile(run / WEIGHTS, out / WEIGHTS)
     function_id = function_id or out.name
     for outside in (None, on_real_scans):
-        lines = outside(load(out, "cpu")) if outside else []
+        # real scans are shown whole, which is not what a function for segments reads
+        lines = outside(load(out, "cpu")) if outside and not report.config.segments_of else []
         write_card(out / CARD, function_id, version, report, command, lines)
         (out / MANIFEST).write_text(to_toml(_manifest(report, out, function_id, version, command)))
     load(out, "cpu")
@@ -100,6 +101,7 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
             "criteria": _criteria(report),
             "count": config.count,
             "seed": config.seed,
+            "segments_of": config.segments_of,
             "split": f"{config.shares[0]:.0%}/{config.shares[1]:.0%}/rest by patient",
             "command": command,
         },

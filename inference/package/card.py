@@ -48,6 +48,7 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
         f"- {report.counts['train']} patients for training, {report.counts['validation']} for validation "
         f"(stopping, thresholds), {report.counts['test']} for the test below; no patient is in two parts.",
         f"- {supervision}",
+        *([_segments(config.segments_of)] if config.segments_of else []),
         f"- Input {config.input_size[0]}×{config.input_size[1]}, width {config.width}, growth "
         f"{config.growth}, r0 = {config.r0:g}; Adam, {len(report.history)} epochs, seed {config.seed}.",
     ]
@@ -86,3 +87,10 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _segments(side: int) -> str:
+    return (
+        f"- On segments of lungs and heart cut from scans of {side}×{side} pixels (seed 002); the test images are "
+        "segments too. Read scans with it by `predict --segments`."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from inference.findings import Findings
 from inference.networks import HeatmapNetwork, HeatmapOutput, MalignancyNetwork
-from inference.package.errors import BadManifest, MissingFile, WrongHash
-from inference.package.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
+from inference.package.errors import BadManifest
+from inference.package.manifest import HELPER_TYPES, Manifest
 from inference.package.report import findings_of
+from inference.package.verify import fill, verified
 from inference.preprocess import ImageError, Limits, Prepared, ScanImage, ViewHint, read_image
 from inference.preprocess.views import prepare_breast, prepare_whole
 
@@ -235,24 +233,10 @@ def load(path: Path | str, device: str = "auto") -> FunctionPackage:
     MissingFile, WrongHash or BadManifest (all PackageError).
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise MissingFile(f"{folder} is not a folder")
-    manifest = read_manifest(folder)
-    weights = b""
-    for name, wanted in manifest.files.items():
-        file = folder / name
-        if not file.is_file():
-            raise MissingFile(f"{file} is missing")
-        content = file.read_bytes()
-        if (found := hashlib.sha256(content).hexdigest()) != wanted:
-            raise WrongHash(f"{file} has SHA-256 {found[:12]}…, {MANIFEST} says {wanted[:12]}…")
-        if name == WEIGHTS:
-            weights = content
-    network = _network(manifest, folder)
-    try:
-        network.load_state_dict(load_tensors(weights))
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise BadManifest(f"{folder}: the weights do not fit the network: {error}") from error
+    manifest, weights = verified(folder)
+    if manifest.output_type in HELPER_TYPES:
+        raise BadManifest(f"{folder} is no function but a helper of functions ({manifest.output_type})")
+    network = fill(_network(manifest, folder), weights, folder)
     return FunctionPackage(manifest, network, _device(device))
 
 

@@ -15,7 +15,9 @@ from inference.package.errors import BadManifest, MissingFile
 MANIFEST = "function.toml"
 WEIGHTS = "weights.safetensors"
 CARD = "card.md"
-OUTPUT_TYPES = ("heatmap", "malignancy")
+FUNCTION_TYPES = ("heatmap", "malignancy")
+HELPER_TYPES = ("regions", "category")  # region finder and input check: they serve functions, no one asks for them
+OUTPUT_TYPES = FUNCTION_TYPES + HELPER_TYPES
 
 
 @dataclass(frozen=True)

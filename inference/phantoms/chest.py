@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
 from inference.phantoms import dicom
-from inference.phantoms.chest_anatomy import ChestPlan, draw_normal, shapes
+from inference.phantoms.chest_anatomy import ChestPlan, draw_normal, region_masks, shapes
 from inference.phantoms.chest_findings import PAINTERS
-from inference.phantoms.texture import grain
-from inference.phantoms.truth import ImageTruth, LesionTruth
+from inference.phantoms.texture import Bool, grain
+from inference.phantoms.truth import ImageTruth, LesionTruth, outlines
 
 CHEST_CLASSES: tuple[str, ...] = tuple(PAINTERS)
 FIELD_MM = 400.0
@@ -25,13 +25,17 @@ NORMAL_SHARE = 0.3
 
 @dataclass(frozen=True)
 class ChestImage:
-    """One PA view: `pixels` (rows, columns) uint16 below 4096 with its truth and its DICOM object."""
+    """One PA view: `pixels` (rows, columns) uint16 below 4096 with its truth and its DICOM object.
+
+    regions  mask (rows, columns) of each lung and of the heart by name
+    """
 
     seed: int
     pixels: NDArray[np.uint16]
     truth: ImageTruth
     identity: dicom.Identity
     dataset: FileDataset
+    regions: dict[str, Bool]
 
     def write(self, folder: Path, truth: bool = True) -> list[Path]:
         """Write PA.dcm and truth.json; returns the DICOM path in a list."""
@@ -47,7 +51,7 @@ class ChestImage:
             "kind": "chest",
             "seed": self.seed,
             "study_instance_uid": self.identity.study_uid,
-            "images": [self.truth.to_dict()],
+            "images": [self.truth.to_dict() | {"regions": {k: outlines(m) for k, m in self.regions.items()}}],
         }
 
 
@@ -93,7 +97,7 @@ def chest(seed: int, *, classes: Sequence[str] | None = None, size: tuple[int, i
         spacing_mm=round(FIELD_MM / size[0], 4), window=(2000, 3600), body_part="CHEST", view="PA",
         orientation=("L", "F"), laterality=None, description="Chest PA",
     )  # fmt: skip
-    return ChestImage(seed, pixels, truth, identity, ds)
+    return ChestImage(seed, pixels, truth, identity, ds, region_masks(plan, grid))
 
 
 def _draw_classes(rng: np.random.Generator) -> tuple[str, ...]:

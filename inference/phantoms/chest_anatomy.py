@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inference.phantoms.texture import Float, cloud, curve, smooth_step, stroke
+from inference.phantoms.texture import Bool, Float, cloud, curve, smooth_step, stroke
+
+REGIONS = ("lung_right", "lung_left", "heart")  # sides of the patient: the right lung is at the image's left
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,12 @@ def shapes(plan: ChestPlan, size: tuple[int, int]) -> Grid:
 
 
 def heart_shape(plan: ChestPlan, x: Float, y: Float) -> Float:
+    """Mediastinal shadow that the lungs leave free: the heart and the arch of the aorta."""
+    aorta = ((x - (plan.axis + 0.045)) / 0.045) ** 2 + ((y - 0.285) / 0.055) ** 2
+    return np.maximum(heart_alone(plan, x, y), smooth_step(aorta, 1.3, 0.7)).astype(np.float32)
+
+
+def heart_alone(plan: ChestPlan, x: Float, y: Float) -> Float:
     """Heart shadow: one third right of the midline, two thirds left, apex on the left diaphragm."""
     width = plan.heart * plan.half_width
     bottom = plan.dome_left + 0.015
@@ -115,9 +123,13 @@ def heart_shape(plan: ChestPlan, x: Float, y: Float) -> Float:
     dy = (y - (bottom - height * 0.78)) / height
     tilt = 0.30
     a, b = dx + tilt * dy * -0.6, dy + tilt * dx * -0.45
-    radius = np.sqrt(a * a + b * b)
-    aorta = ((x - (plan.axis + 0.045)) / 0.045) ** 2 + ((y - 0.285) / 0.055) ** 2
-    return np.maximum(smooth_step(radius, 1.05, 0.93), smooth_step(aorta, 1.3, 0.7)).astype(np.float32)
+    return smooth_step(np.sqrt(a * a + b * b), 1.05, 0.93)
+
+
+def region_masks(plan: ChestPlan, grid: Grid) -> dict[str, Bool]:
+    """Where each of REGIONS lies, (rows, columns); what findings hide is part of its region still."""
+    heart = heart_alone(plan, grid.x, grid.y)
+    return dict(zip(REGIONS, (grid.right > 0.5, grid.left > 0.5, heart > 0.5), strict=True))
 
 
 def draw_normal(plan: ChestPlan, grid: Grid) -> Float:

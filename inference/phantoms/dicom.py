@@ -191,7 +191,7 @@ def _view_codes(ds: FileDataset, modality: str, view: str) -> None:
     meanings = {
         "CC": ("399162004", "cranio-caudal"),
         "MLO": ("399368009", "medio-lateral oblique"),
-        "PA": ("399348003", "postero-anterior"),
+        "PA": ("272479007", "postero-anterior"),
     }
     code = _code(*meanings[view])
     if modality == "MG":

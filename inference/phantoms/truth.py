@@ -11,6 +11,17 @@ from skimage import draw, measure
 from inference.phantoms.texture import Bool
 
 
+def outlines(mask: Bool, tolerance: float = 1.5) -> list[list[list[float]]]:
+    """Closed outlines [[x, y], …] in image pixels, one for each part of the mask (rows, columns)."""
+    padded = np.pad(mask, 1).astype(np.float32)
+    found = []
+    for contour in measure.find_contours(padded, 0.5):
+        simple = measure.approximate_polygon(contour - 1.0, tolerance)
+        if len(simple) >= 3:
+            found.append([[round(float(x), 1), round(float(y), 1)] for y, x in simple])
+    return found
+
+
 @dataclass(frozen=True)
 class LesionTruth:
     """One abnormality of one image.
@@ -42,23 +53,13 @@ class LesionTruth:
             mask ^= draw.polygon2mask(shape, points[:, ::-1])
         return cls(raw["kind"], bool(raw["malignant"]), tuple(raw["box"]), mask)
 
-    def outline(self, tolerance: float = 1.5) -> list[list[list[float]]]:
-        """Closed outlines [[x, y], …] in image pixels, one for each part of the mask."""
-        padded = np.pad(self.mask, 1).astype(np.float32)
-        found = []
-        for contour in measure.find_contours(padded, 0.5):
-            simple = measure.approximate_polygon(contour - 1.0, tolerance)
-            if len(simple) >= 3:
-                found.append([[round(float(x), 1), round(float(y), 1)] for y, x in simple])
-        return found
-
     def to_dict(self) -> dict[str, Any]:
         """JSON form: the mask as outlines."""
         return {
             "kind": self.kind,
             "malignant": self.malignant,
             "box": list(self.box),
-            "outlines": self.outline(),
+            "outlines": outlines(self.mask),
         }
 
 

@@ -64,6 +64,7 @@ class TrainConfig:
     depth: int = 2
     r0: float = 5.0
     pooling: str = "lse_lba"  # or another name of inference.networks.pooling.POOLINGS
+    segments_of: int = 0  # train on segments cut from scans of this side (inference.segments); 0: on whole scans
     patient_inputs: bool = False  # age, sex and view as extra input
     classes: tuple[str, ...] = CHEST_CLASSES
     epochs: int = 12  # length of the learning rate's plan

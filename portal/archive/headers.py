@@ -40,8 +40,8 @@ SERIES_KEYWORDS = (
 # View codes of PS3.16 CID 4014 and CID 4010, SNOMED CT and the retired SRT values that files still hold.
 VIEW_CODES = {
     "399162004": "CC", "R-10242": "CC", "399368009": "MLO", "R-10226": "MLO", "399260004": "ML",
-    "R-10224": "ML", "399352003": "LM", "R-10228": "LM", "399348003": "PA", "R-10214": "PA",
-    "399033003": "AP", "R-10206": "AP",
+    "R-10224": "ML", "399352003": "LM", "R-10228": "LM", "272479007": "PA", "R-10214": "PA",
+    "399348003": "AP", "R-10206": "AP",
 }  # fmt: skip
 
 

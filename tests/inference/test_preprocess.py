@@ -9,8 +9,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
+from pydicom.sr.codedict import codes
 
-from inference.phantoms import BreastCase, breast_case
+from inference.phantoms import BreastCase, breast_case, chest
 from inference.preprocess import (
     ImageError,
     Limits,
@@ -25,6 +26,7 @@ from inference.preprocess import (
     prepare_whole,
     read_image,
 )
+from inference.preprocess.read import VIEW_CODES
 
 
 def changed(path: Path, out: Path, **values: object) -> Path:
@@ -43,6 +45,19 @@ def changed(path: Path, out: Path, **values: object) -> Path:
 def with_pixels(path: Path, out: Path, pixels: np.ndarray, **values: object) -> Path:
     rows, columns = pixels.shape[:2]
     return changed(path, out, PixelData=pixels.tobytes(), Rows=rows, Columns=columns, **values)
+
+
+def test_view_codes_are_those_of_the_standard() -> None:
+    """PS3.16 CID 4010 and CID 4014 as pydicom has them."""
+    wanted = {
+        "PA": codes.cid4010.PosteroAnterior, "AP": codes.cid4010.AnteroPosterior,
+        "CC": codes.cid4014.CranioCaudal, "MLO": codes.cid4014.MedioLateralObliqueProjection,
+        "ML": codes.cid4014.MedioLateralProjection, "LM": codes.cid4014.LateroMedial,
+    }  # fmt: skip
+    for view, code in wanted.items():
+        assert VIEW_CODES[str(code.value)] == view
+    ds = chest(1, size=(64, 64)).dataset
+    assert ds.ViewCodeSequence[0].CodeValue == wanted["PA"].value
 
 
 def test_window_and_tags(chest_file: Path, case_files: list[Path]) -> None:

@@ -7,6 +7,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from inference.package.errors import PackageError
 from portal.accounts.models import Organisation
+from inference.package.verify import is_helper
 from portal.core.errors import Refused
 from portal.functions.actions import move
 from portal.functions.register import register_package
@@ -25,6 +26,8 @@ class Command(BaseCommand):
         folders = sorted(path.parent for path in settings.PACKAGES_ROOT.glob("*/function.toml"))
         for folder in folders:
             try:
+                if is_helper(folder):
+                    continue
                 version = register_package(folder, owner)
             except (PackageError, Refused) as error:
                 raise CommandError(f"package {folder.name}: {error}") from error
