@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from inference.package.errors import PackageError
-from portal.accounts.models import Organisation
 from inference.package.verify import is_helper
+from portal.accounts.models import Organisation
 from portal.core.errors import Refused
 from portal.functions.actions import move
 from portal.functions.register import register_package
