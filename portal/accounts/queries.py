@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 
-from portal.accounts.models import Membership, Organisation, Role, User
+from portal.accounts.models import Membership, Organisation, Role, SavedView, User
 from portal.core.live import org_group, user_group
 
 
@@ -53,3 +53,10 @@ def live_groups(user: Any) -> list[str]:
     """Names of the live groups of a user; none for someone who is not signed in or belongs nowhere."""
     ids = organisation_ids(user) if isinstance(user, User) else []
     return [user_group(user.pk), *(org_group(pk) for pk in ids)] if ids else []
+
+
+def saved_views(user: Any, organisation: Organisation | None, table: str = "") -> QuerySet[SavedView]:
+    """The user's own views in an organisation they work in, of one table or of all."""
+    pk = organisation.pk if organisation and organisation.pk in organisation_ids(user) else None
+    rows = SavedView.objects.filter(user=user.pk, organisation=pk)
+    return (rows.filter(table=table) if table else rows).order_by("name")

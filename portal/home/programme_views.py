@@ -9,31 +9,21 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Membership, User
 from portal.consensus.queries import agreement
+from portal.core import bulk
 from portal.core.errors import Refused
+from portal.core.tables import PAGE
 from portal.home import page_queries
 from portal.home.case_page import case_page
+from portal.home.case_table import CASES, PRIORITIES, why
 from portal.home.forms import PanelForm, ProtocolForm
 from portal.programmes import actions, queries
 from portal.programmes.models import Case, PanelMember
-from portal.read.rules import NOTHING
-from portal.read.sight import sights
 from portal.second_read.queries import simulate
-
-PAGE = 50
-# what the table of cases may be filtered by: word in the URL → states
-FILTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("", "All", ()),
-    ("open", "To be read", ("open",)),
-    ("second", "Second reading", ("second",)),
-    ("arbitration", "Arbitration", ("arbitration",)),
-    ("merging", "Being merged", ("comparing", "merging")),
-    ("settled", "Settled", ("settled",)),
-    ("waiting", "Waiting for the model", ("waiting",)),
-)
 
 
 @login_required
@@ -49,8 +39,12 @@ def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
     programme = queries.access_programme(request.user, slug)
     row = page_queries.programme_rows([programme])[0]
     manages = queries.is_coordinator(request.user, programme.organisation_id)
-    chosen = request.GET.get("state", "")
-    states = next((s for key, _, s in FILTERS if key == chosen), ())
+    if manages:
+        rows = Case.objects.filter(programme=programme).select_related("study", "truth", "protocol")
+        rows = rows.defer("study__headers").prefetch_related("comparisons")
+        page = CASES.page(request.GET, rows, why(request.user))
+        if isinstance(page, HttpResponse):
+            return page
     context: dict[str, Any] = {
         "programme": programme,
         "row": row,
@@ -58,29 +52,44 @@ def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "protocol": queries.newest_protocol(programme) if programme.protocols.exists() else None,
         "forecast": page_queries.forecast(programme, row["total"]),
         "agreement": agreement(programme),
-        "filters": [(key, word) for key, word, _ in FILTERS],
-        "chosen": chosen,
     }
     context["progress_plot"] = _progress_plot(context["forecast"], row["total"])
     if manages:
         context["simulator"] = _simulator_plot(simulate(programme), context["protocol"])
-        context |= _cases(request, programme, states)
+        context |= {"table": page, "priorities": PRIORITIES}
     return render(request, "programmes/programme.html", context)
 
 
-def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dict[str, Any]:
-    rows = Case.objects.filter(programme=programme).select_related("study", "truth").prefetch_related("comparisons")
-    if states:
-        rows = rows.filter(state__in=states)
-    before = request.GET.get("before", "")
-    if before.isdecimal():
-        rows = rows.filter(number__lt=int(before))
-    found = list(rows.order_by("-number")[: PAGE + 1])
-    limits = sights(request.user, found[:PAGE])  # type: ignore[arg-type]
-    for case in found[:PAGE]:
-        seen = limits[case.pk] != NOTHING
-        case.why = next(iter(case.comparisons.all()), None) if seen else None  # type: ignore[attr-defined]
-    return {"cases": found[:PAGE], "more": found[PAGE - 1].number if len(found) > PAGE else None}
+@login_required
+@require_POST
+def cases_priority(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set the priority of the chosen cases; `set=<number>:<priority>` sets each to its own, which undoes it."""
+    programme = queries.access_programme(request.user, slug, "manage")
+    here = reverse("programme_detail", args=[slug])
+    try:
+        if each := request.POST.getlist("set"):
+            wanted = {int(number): int(priority) for number, priority in (pair.split(":") for pair in each[:PAGE])}
+        else:
+            wanted = dict.fromkeys(map(int, bulk.chosen(request)), int(request.POST.get("do", "")))
+    except ValueError:
+        messages.error(request, "Nothing was changed.")
+        return bulk.back(request, here)
+    if not wanted:
+        messages.info(request, "Choose at least one case first.")
+        return bulk.back(request, here)
+    try:
+        before = actions.set_priorities(programme, wanted, by=request.user)  # type: ignore[arg-type]
+    except Refused as error:
+        messages.error(request, error.message)
+        return bulk.back(request, here)
+    number = len(before)
+    words = f"The priority of {number} {'case' if number == 1 else 'cases'} was changed."
+    messages.success(request, words if number else "They have this priority already.")
+    if before and not each:
+        fields = [("set", f"{case}:{priority}") for case, priority in before.items()]
+        url = reverse("cases_priority", args=[slug])
+        bulk.offer_undo(request, url, [*fields, ("back", request.POST.get("back", ""))])
+    return bulk.back(request, here)
 
 
 def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any] | None:
