@@ -191,7 +191,7 @@ class Table:
             key = rows.model._meta.pk.to_python(after) if after else None
         except (ValidationError, ValueError):
             key = None
-        found = rows.filter(pk=key).values_list(name, flat=True)[:1] if key is not None else []
+        found = list(rows.filter(pk=key).values_list(name, flat=True)[:1]) if key is not None else []
         if not found:
             return None
         step, value = "lt" if down else "gt", found[0]

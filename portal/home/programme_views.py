@@ -23,7 +23,9 @@ from portal.home.case_table import CASES, PRIORITIES, why
 from portal.home.forms import PanelForm, ProtocolForm
 from portal.programmes import actions, queries
 from portal.programmes.models import Case, PanelMember
-from portal.second_read.queries import simulate
+from portal.second_read.queries import compared, simulate
+
+FEW = 30  # first readings: with fewer, a single one is seen in the plot
 
 
 @login_required
@@ -55,7 +57,7 @@ def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
     }
     context["progress_plot"] = _progress_plot(context["forecast"], row["total"])
     if manages:
-        context["simulator"] = _simulator_plot(simulate(programme), context["protocol"])
+        context["simulator"] = _simulator_plot(programme, context["protocol"])
         context |= {"table": page, "priorities": PRIORITIES}
     return render(request, "programmes/programme.html", context)
 
@@ -114,8 +116,21 @@ def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any
     }
 
 
-def _simulator_plot(rows: list[dict[str, float]], protocol: Any) -> dict[str, Any] | None:
-    if not rows or protocol is None:
+def simulator_sentence(number: int) -> str:
+    """What the simulator shows, from how many readings, and how little so few of them say."""
+    if number == 1:
+        return "One first reading so far, and which similarity thresholds would have sent it to a second reader."
+    words = (
+        f"Share of {number:,} past first readings that each similarity threshold would have sent to a second reader."
+    )
+    if number >= FEW:
+        return words
+    return f"{words} So few say little: each moves the line by {100 / number:.0f} percentage points."
+
+
+def _simulator_plot(programme: Any, protocol: Any) -> dict[str, Any] | None:
+    rows = simulate(programme) if protocol is not None else []
+    if not rows:
         return None
     at = protocol.similarity_threshold
     return {
@@ -134,6 +149,7 @@ def _simulator_plot(rows: list[dict[str, float]], protocol: Any) -> dict[str, An
         "yMin": 0,
         "yMax": 1,
         "mark": {"x": at, "label": f"now {at:.2f}"},
+        "sentence": simulator_sentence(compared(programme)),
         "threshold": at,
         "share": min(rows, key=lambda row: abs(row["threshold"] - at))["share"],
     }
@@ -162,7 +178,7 @@ def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
         .select_related("user")
         .order_by("part", "user__username"),
         "panel_form": PanelForm(users=_people(programme)),
-        "simulator": _simulator_plot(simulate(programme), protocol),
+        "simulator": _simulator_plot(programme, protocol),
     }
     return render(request, "programmes/settings.html", context)
 

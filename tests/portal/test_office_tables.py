@@ -20,6 +20,7 @@ from portal.core.tables import Page, cell
 from portal.export.models import Destination, Return
 from portal.export.tables import returns
 from portal.home.case_table import CASES
+from portal.home.programme_views import simulator_sentence
 from portal.infer.models import Run
 from portal.ingest.models import Receipt, Source
 from portal.ingest.tables import quarantine
@@ -304,3 +305,23 @@ def test_cases_are_filtered_by_state_number_and_priority(people: People) -> None
     assert shown("state=arbitration") == [4] and shown("q=2") == [2] and shown("priority=raised") == [3]
     assert shown("sort=-priority")[0] == 3
     assert {c.key for c in CASES.columns if c.fixed} == {"number"}
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "One first reading"), (4, "by 25 percentage points"), (30, "")])
+def test_the_simulator_says_how_little_few_readings_say(number: int, words: str) -> None:
+    said = simulator_sentence(number)
+    assert words in said and ("So few" in said) == (1 < number < 30)
+
+
+def test_pages_of_a_package_speak_the_houses_words(people: People) -> None:
+    dave = people.client("dave")
+    for address, title, label in (
+        ("/accounts/password/change/", "Change password", "Current password"),
+        ("/accounts/2fa/", "Second factor", "Authenticator app"),
+        ("/accounts/logout/", "Sign out", "Sign out"),
+    ):
+        page = dave.get(address, follow=True).content.decode()
+        assert f"<title>{title} · Concord</title>" in page and label in page, address
+        assert "Two-factor" not in page and "Current Password" not in page
+    reset = Client().get("/accounts/password/reset/").content.decode()
+    assert "<title>Password reset · Concord</title>" in reset and ">E-mail</label>" in reset

@@ -32,15 +32,18 @@ def table_tools(context: Context, what: str) -> dict[str, Any]:
         {"view": view, "current": _plain(QueryDict(view.query)) == here}
         for view in saved_views(request.user, request.organisation, page.table.name)
     ]
-    filters = [{"filter": one, "value": page.values[one.key]} for one in page.table.filters]
-    chips = [f for f in filters if f["filter"].kind == "chips"]
+
+    def fields(chips: bool) -> list[dict[str, Any]]:
+        wanted = [one for one in page.table.filters if (one.kind == "chips") == chips]
+        return [{"filter": one, "value": page.values[one.key]} for one in wanted]
+
     return {
         "request": request,
         "csrf_token": context.get("csrf_token"),
         "table": page,
         "what": what,
-        "chips": chips,
-        "fields": [f for f in filters if f["filter"].kind != "chips"],
+        "chips": fields(True),
+        "fields": fields(False),
         "filter_keeps": page.kept(*(one.key for one in page.table.filters if one.kind != "chips")),
         "column_keeps": page.kept(COLUMN),
         "choices": [(c, c.key in page.keys) for c in page.table.columns if not c.fixed],
@@ -103,7 +106,7 @@ def row(
     value  what its checkbox sends, where that is not its key
     """
     page = _page(context)
-    first = context.get("forloop", {}).get("first")
+    first = (context.get("forloop") or {}).get("first")
     attrs = format_html(' id="{}-{}"', prefix, key)
     if href:
         attrs = format_html('{} data-href="{}"', attrs, href)
