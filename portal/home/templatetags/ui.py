@@ -194,7 +194,7 @@ def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     if described:
         attrs["aria-describedby"] = " ".join(described)
     group = widget.__class__.__name__ in {"CheckboxSelectMultiple", "RadioSelect"}
-    label = sentence(bound.label) if large else bound.label  # the large ones are a package's
+    label = sentence(str(bound.label)) if large else bound.label  # the large ones are a package's
     return {"field": bound, "control": bound.as_widget(attrs=attrs), "check": kind == "checkbox" and not group,
             "group": group, "label": label}  # fmt: skip
 
