@@ -1,19 +1,24 @@
-"""Every write of accounts: tokens, roles."""
+"""Every write of accounts: tokens, roles, saved views."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
+from django.http import QueryDict
 from django.utils import timezone
 
 from portal.accounts.authentication import digest
-from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
+from portal.accounts.models import ApiToken, Membership, Organisation, Role, SavedView, User
 from portal.accounts.queries import has_role
 from portal.core.errors import Refused
 from portal.core.live import announce, user_group
+from portal.core.tables import AFTER, FORMAT
+
+VIEWS = 50  # saved views of one table that a person may keep
 
 
 @transaction.atomic
@@ -74,3 +79,42 @@ def set_roles(by: User, membership: Membership, roles: Sequence[str], active: bo
     membership.save(update_fields=["roles", "active"])
     announce([user_group(membership.user_id)], "membership.changed", {})  # open connections look again
     return membership
+
+
+@transaction.atomic
+def save_view(user: User, organisation: Organisation | None, table: str, name: str, query: str) -> SavedView:
+    """Keep a table's filters, order and columns under a name; a name that is taken gets the new ones.
+
+    query  the address's part after the question mark; the place on the page is left out
+    Raises Refused for someone who is no member, without a name, and when there are too many.
+    """
+    if (
+        not organisation or not Membership.objects.filter(user=user, organisation=organisation.pk, active=True).exists()
+    ):  # falsy, not None: a request's is lazy
+        raise Refused("not_found", "Not found.", status=404)
+    words = " ".join(name.replace("\0", "").split())[:60]
+    if not words or not re.fullmatch(r"[a-z-]{1,40}", table):
+        raise Refused("invalid", "A view needs a name.", status=422)
+    kept = QueryDict(query.replace("\0", "")[:2000], mutable=True)
+    for key in (AFTER, FORMAT):
+        kept.pop(key, None)
+    for key in [key for key, values in kept.lists() if not any(values)]:
+        kept.pop(key)
+    text = kept.urlencode()
+    if len(text) > 1000:
+        raise Refused("invalid", "These filters are too long to be kept.", status=422)
+    kept_now = SavedView.objects.filter(user=user, organisation=organisation, table=table)
+    if kept_now.exclude(name=words).count() >= VIEWS:
+        raise Refused("too_many", f"There are {VIEWS} views of this table already; remove one first.", status=422)
+    values = {"query": text}
+    view, _ = SavedView.objects.update_or_create(
+        user=user, organisation=organisation, table=table, name=words, defaults=values
+    )
+    return view
+
+
+def remove_view(user: User, view: SavedView) -> None:
+    """Take a saved view away. Raises Refused for anybody but its owner."""
+    if view.user_id != user.pk:
+        raise Refused("not_found", "Not found.", status=404)
+    view.delete()

@@ -119,3 +119,21 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+@pghistory.track()
+class SavedView(models.Model):
+    """A table as its owner likes it: filters, order and columns under a name, in one organisation."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="saved_views")
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    table = models.CharField(max_length=40)  # name of a `core.tables.Table`
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=1000, blank=True)  # the address's part after the question mark
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "organisation", "table", "name"], name="view_name_once")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 
-from portal.accounts.models import Membership, Organisation, Role, User
+from portal.accounts.models import Membership, Organisation, Role, SavedView, User
 from portal.core.live import audience_group, user_group
 
 # Who hears which of an organisation's live events; scans and what is made of them are not for account administrators.
@@ -67,3 +67,10 @@ def live_groups(user: Any) -> list[str]:
         if wanted & {*m.roles}
     ]
     return [user_group(user.pk), *heard] if mine else []
+
+
+def saved_views(user: Any, organisation: Organisation | None, table: str = "") -> QuerySet[SavedView]:
+    """The user's own views in an organisation they work in, of one table or of all."""
+    pk = organisation.pk if organisation and organisation.pk in organisation_ids(user) else None
+    rows = SavedView.objects.filter(user=user.pk, organisation=pk)
+    return (rows.filter(table=table) if table else rows).order_by("name")

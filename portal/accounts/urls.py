@@ -10,4 +10,6 @@ urlpatterns = [
     path("account/members/<int:pk>/", views.member_change, name="member_change"),
     path("account/tokens/", views.tokens, name="tokens"),
     path("account/tokens/<uuid:pk>/revoke/", views.token_revoke, name="token_revoke"),
+    path("account/views/", views.view_save, name="view_save"),
+    path("account/views/<int:pk>/remove/", views.view_remove, name="view_remove"),
 ]

@@ -1,4 +1,4 @@
-"""Pages of the account: organisation switch, members, API tokens."""
+"""Pages of the account: organisation switch, members, API tokens; saved views of tables."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from portal.accounts import actions
 from portal.accounts.forms import InviteForm, RolesForm, TokenForm
 from portal.accounts.models import ApiToken, Membership, Role
-from portal.accounts.queries import memberships, require_role
+from portal.accounts.queries import memberships, require_role, saved_views
+from portal.core import bulk
 from portal.core.errors import Refused
 
 
@@ -93,3 +95,28 @@ def token_revoke(request: HttpRequest, pk: str) -> HttpResponse:
     actions.revoke_token(request.user, token)  # type: ignore[arg-type]
     messages.success(request, f"{token.name} was revoked; programs that use it are refused from now on.")
     return redirect("tokens")
+
+
+@login_required
+@require_POST
+def view_save(request: HttpRequest) -> HttpResponse:
+    """Keep a table as it is shown now, for oneself."""
+    given = [request.POST.get(key, "") for key in ("table", "name", "query")]
+    try:
+        view = actions.save_view(request.user, request.organisation, *given)  # type: ignore[arg-type,attr-defined]
+        messages.success(request, f"The view {view} is kept; it stands under Views.")
+    except Refused as error:
+        messages.error(request, error.message)
+    return bulk.back(request, "home")
+
+
+@login_required
+@require_POST
+def view_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take one of one's own views away; it can be had back."""
+    view = get_object_or_404(saved_views(request.user, request.organisation), pk=pk)  # type: ignore[attr-defined]
+    kept = [("table", view.table), ("name", view.name), ("query", view.query), ("back", request.POST.get("back", ""))]
+    actions.remove_view(request.user, view)  # type: ignore[arg-type]
+    messages.success(request, f"The view {view.name} was removed.")
+    bulk.offer_undo(request, reverse("view_save"), kept)
+    return bulk.back(request, "home")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.http import Http404
-from django.utils.dateparse import parse_date
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
 from portal.archive.models import Instance, Series, Study
+from portal.core.tables import day
 
 # What a role may do with scans. Account administrators see bills, not patients.
 NEEDS: dict[str, frozenset[str]] = {
@@ -35,18 +36,24 @@ def studies(user: Any, need: str = "read") -> QuerySet[Study]:
     return Study.objects.filter(organisation__in=organisations(user, need))
 
 
+# word in the address → the condition it makes of its value
+CONDITIONS: dict[str, Callable[[str], Q]] = {
+    "q": lambda v: Q(description__icontains=v) | Q(patient__pseudonym__icontains=v) | Q(study_uid=v),
+    "modality": lambda v: Q(modalities__contains=[v]),
+    "state": lambda v: Q(state=v),
+    "from": lambda v: Q(study_date__gte=v),
+    "to": lambda v: Q(study_date__lte=v),
+}
+
+
 def filtered(user: Any, query: Any) -> QuerySet[Study]:
     """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days)."""
     rows = studies(user)
-    if modality := query.get("modality"):
-        rows = rows.filter(modalities__contains=[modality])
-    if (state := query.get("state")) in Study.State.values:
-        rows = rows.filter(state=state)
-    if text := query.get("q", "").strip():
-        rows = rows.filter(Q(description__icontains=text) | Q(patient__pseudonym__icontains=text) | Q(study_uid=text))
-    for name, lookup in (("from", "gte"), ("to", "lte")):
-        if (day := parse_date(query.get(name) or "")) is not None:
-            rows = rows.filter(**{f"study_date__{lookup}": day})
+    for name, condition in CONDITIONS.items():
+        value = (query.get(name) or "").replace("\0", "").strip()
+        known = {"state": value in Study.State.values, "from": bool(day(value)), "to": bool(day(value))}
+        if value and known.get(name, True):
+            rows = rows.filter(condition(value))
     return rows
 
 

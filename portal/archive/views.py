@@ -9,11 +9,11 @@ from django.shortcuts import render
 from portal.accounts.models import Role
 from portal.accounts.queries import has_role
 from portal.archive import queries
-from portal.archive.models import Instance, Study
+from portal.archive.models import Instance
+from portal.archive.tables import SCANS
 from portal.deidentify.models import DeidentificationReport
 from portal.ingest.models import Receipt
 
-PAGE = 50
 SHOWN_IMAGES, SHOWN_RECEIPTS = 24, 8
 UPLOADERS = (Role.COORDINATOR, Role.PACS_ADMIN, Role.ENGINEER)
 # action codes of PS3.15 table E.1-1a in words
@@ -24,25 +24,16 @@ ACTIONS = {
 
 @login_required
 def scans(request: HttpRequest) -> HttpResponse:
-    """Newest first, by key: `?before=<id>` turns the page."""
+    """The scans that the person may see, newest first unless the address asks otherwise."""
     if not queries.organisations(request.user):
         raise Http404
-    rows = queries.filtered(request.user, request.GET).select_related("patient", "source").order_by("-id")
-    before = request.GET.get("before", "")
-    if before.isdigit():
-        rows = rows.filter(pk__lt=int(before))
-    found = list(rows.defer("headers")[: PAGE + 1])
-    query = request.GET.copy()
-    query.pop("before", None)
+    rows = queries.studies(request.user).select_related("patient", "source").defer("headers")
+    page = SCANS.page(request.GET, rows)
+    if isinstance(page, HttpResponse):
+        return page
     context = {
-        "studies": found[:PAGE],
-        "more": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "query": query.urlencode(),
-        "filters": request.GET,
-        "filtered": any(request.GET.get(k) for k in ("q", "modality", "state", "from", "to")),
-        "modalities": ["MG", "DX", "CR", "CT", "MR", "US"],
+        "table": page,
         "may_upload": has_role(request.user, request.organisation, *UPLOADERS),  # type: ignore[attr-defined]
-        "states": Study.State.choices,
     }
     return render(request, "archive/scans.html", context)
 

@@ -71,6 +71,11 @@ class Return(StateModel):
     def __str__(self) -> str:
         return f"return {self.id} ({self.state})"
 
+    @property
+    def failed(self) -> bool:
+        """Whether it can be sent again by hand."""
+        return self.state == self.State.FAILED
+
 
 class DataSet(StateModel):
     """An export of a programme's readings and truth, with a manifest of hashes."""

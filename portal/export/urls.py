@@ -10,6 +10,7 @@ urlpatterns = [
     path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
     path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),
     path("returns/", views.returns, name="returns"),
+    path("returns/retry/", views.returns_retry, name="returns_retry"),
     path("returns/<uuid:return_id>/retry/", views.return_retry, name="return_retry"),
     path("destinations/", views.destinations, name="destinations"),
     path("destinations/new/", views.destination_edit, name="destination_new"),

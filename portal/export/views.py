@@ -14,24 +14,16 @@ from django.views.decorators.http import require_POST
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.archive.delivery import byte_range
-from portal.core import storage
+from portal.core import bulk, storage
 from portal.core.errors import Refused
-from portal.export import actions, queries
+from portal.export import actions, queries, tables
 from portal.export.forms import DestinationForm
-from portal.export.models import DataSet, Return
+from portal.export.models import DataSet
+from portal.ingest.queries import as_uuid
 from portal.programmes.models import Programme
 from portal.programmes.queries import access_programme
 
-PAGE = 50
 PIECE = 1 << 20
-
-
-def _page(request: HttpRequest, rows: Any) -> tuple[list[Any], int | None]:
-    """Fifty rows from `?from=<number>` on, and where the next page begins."""
-    text = request.GET.get("from", "")
-    first = int(text) if text.isdigit() and len(text) < 8 else 0
-    found = list(rows[first : first + PAGE + 1])
-    return found[:PAGE], first + PAGE if len(found) > PAGE else None
 
 
 @login_required
@@ -39,9 +31,13 @@ def data_sets(request: HttpRequest) -> HttpResponse:
     """Every data set of the organisation, newest first; changes by itself while one is being made."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.COORDINATOR)
-    rows, more = _page(request, queries.data_sets(request.user).filter(organisation=organisation))
     programmes = Programme.objects.filter(organisation=organisation).order_by("name")
-    return render(request, "export/data_sets.html", {"rows": rows, "more": more, "programmes": programmes})
+    page = tables.data_sets(programmes).page(
+        request.GET, queries.data_sets(request.user).filter(organisation=organisation)
+    )
+    if isinstance(page, HttpResponse):
+        return page
+    return render(request, "export/data_sets.html", {"table": page, "programmes": programmes})
 
 
 @login_required
@@ -89,14 +85,24 @@ def returns(request: HttpRequest) -> HttpResponse:
     """Results on their way to a PACS, each with its state, newest first."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.PACS_ADMIN)
-    rows = queries.returns(request.user).filter(organisation=organisation)
-    state = request.GET.get("state", "")
-    tabs = [("", "All", rows.count())]
-    tabs += [(value, word, rows.filter(state=value).count()) for value, word in Return.State.choices]
-    if state in Return.State.values:
-        rows = rows.filter(state=state)
-    shown, more = _page(request, rows)
-    return render(request, "export/returns.html", {"rows": shown, "more": more, "tabs": tabs, "state": state})
+    peers = queries.destinations(request.user).filter(organisation=organisation)
+    page = tables.returns(peers).page(request.GET, queries.returns(request.user).filter(organisation=organisation))
+    if isinstance(page, HttpResponse):
+        return page
+    return render(request, "export/returns.html", {"table": page})
+
+
+@login_required
+@require_POST
+def returns_retry(request: HttpRequest) -> HttpResponse:
+    """Send the chosen failed returns again now."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    require_role(request.user, organisation, Role.PACS_ADMIN)
+    mine = queries.returns(request.user).filter(organisation=organisation)
+    rows = [get_object_or_404(mine, pk=key) for key in bulk.chosen(request) if as_uuid(key)]
+    bulk.each(request, rows, lambda row: actions.retry_return(request.user, row),
+              "result", "results", "on the way again")  # fmt: skip
+    return bulk.back(request, "returns")
 
 
 @login_required

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 
 from portal.accounts.queries import memberships
+from portal.core.bulk import UNDO
 from portal.home.navigation import pages
 
 THEMES = ("light", "dark")
@@ -23,4 +24,10 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "roles": roles,
         "navigation": pages(roles, request.path),
         "theme": theme,
+        "undo": _undo(request),
     }
+
+
+def _undo(request: HttpRequest) -> object:
+    """What the last action offers to take back: shown once, beside its message."""
+    return request.session.pop(UNDO, None) if UNDO in request.session else None

@@ -9,31 +9,23 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Membership, User
 from portal.consensus.queries import agreement
+from portal.core import bulk
 from portal.core.errors import Refused
+from portal.core.tables import PAGE
 from portal.home import page_queries
 from portal.home.case_page import case_page
+from portal.home.case_table import CASES, PRIORITIES, why
 from portal.home.forms import PanelForm, ProtocolForm
 from portal.programmes import actions, queries
 from portal.programmes.models import Case, PanelMember
-from portal.read.rules import NOTHING
-from portal.read.sight import sights
-from portal.second_read.queries import simulate
+from portal.second_read.queries import compared, simulate
 
-PAGE = 50
-# what the table of cases may be filtered by: word in the URL → states
-FILTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("", "All", ()),
-    ("open", "To be read", ("open",)),
-    ("second", "Second reading", ("second",)),
-    ("arbitration", "Arbitration", ("arbitration",)),
-    ("merging", "Being merged", ("comparing", "merging")),
-    ("settled", "Settled", ("settled",)),
-    ("waiting", "Waiting for the model", ("waiting",)),
-)
+FEW = 30  # first readings: with fewer, a single one is seen in the plot
 
 
 @login_required
@@ -49,8 +41,12 @@ def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
     programme = queries.access_programme(request.user, slug)
     row = page_queries.programme_rows([programme])[0]
     manages = queries.is_coordinator(request.user, programme.organisation_id)
-    chosen = request.GET.get("state", "")
-    states = next((s for key, _, s in FILTERS if key == chosen), ())
+    if manages:
+        rows = Case.objects.filter(programme=programme).select_related("study", "truth", "protocol")
+        rows = rows.defer("study__headers").prefetch_related("comparisons")
+        page = CASES.page(request.GET, rows, why(request.user))
+        if isinstance(page, HttpResponse):
+            return page
     context: dict[str, Any] = {
         "programme": programme,
         "row": row,
@@ -58,29 +54,44 @@ def programme_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "protocol": queries.newest_protocol(programme) if programme.protocols.exists() else None,
         "forecast": page_queries.forecast(programme, row["total"]),
         "agreement": agreement(programme),
-        "filters": [(key, word) for key, word, _ in FILTERS],
-        "chosen": chosen,
     }
     context["progress_plot"] = _progress_plot(context["forecast"], row["total"])
     if manages:
-        context["simulator"] = _simulator_plot(simulate(programme), context["protocol"])
-        context |= _cases(request, programme, states)
+        context["simulator"] = _simulator_plot(programme, context["protocol"])
+        context |= {"table": page, "priorities": PRIORITIES}
     return render(request, "programmes/programme.html", context)
 
 
-def _cases(request: HttpRequest, programme: Any, states: tuple[str, ...]) -> dict[str, Any]:
-    rows = Case.objects.filter(programme=programme).select_related("study", "truth").prefetch_related("comparisons")
-    if states:
-        rows = rows.filter(state__in=states)
-    before = request.GET.get("before", "")
-    if before.isdecimal():
-        rows = rows.filter(number__lt=int(before))
-    found = list(rows.order_by("-number")[: PAGE + 1])
-    limits = sights(request.user, found[:PAGE])  # type: ignore[arg-type]
-    for case in found[:PAGE]:
-        seen = limits[case.pk] != NOTHING
-        case.why = next(iter(case.comparisons.all()), None) if seen else None  # type: ignore[attr-defined]
-    return {"cases": found[:PAGE], "more": found[PAGE - 1].number if len(found) > PAGE else None}
+@login_required
+@require_POST
+def cases_priority(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set the priority of the chosen cases; `set=<number>:<priority>` sets each to its own, which undoes it."""
+    programme = queries.access_programme(request.user, slug, "manage")
+    here = reverse("programme_detail", args=[slug])
+    try:
+        if each := request.POST.getlist("set"):
+            wanted = {int(number): int(priority) for number, priority in (pair.split(":") for pair in each[:PAGE])}
+        else:
+            wanted = dict.fromkeys(map(int, bulk.chosen(request)), int(request.POST.get("do", "")))
+    except ValueError:
+        messages.error(request, "Nothing was changed.")
+        return bulk.back(request, here)
+    if not wanted:
+        messages.info(request, "Choose at least one case first.")
+        return bulk.back(request, here)
+    try:
+        before = actions.set_priorities(programme, wanted, by=request.user)  # type: ignore[arg-type]
+    except Refused as error:
+        messages.error(request, error.message)
+        return bulk.back(request, here)
+    number = len(before)
+    words = f"The priority of {number} {'case' if number == 1 else 'cases'} was changed."
+    messages.success(request, words if number else "They have this priority already.")
+    if before and not each:
+        fields = [("set", f"{case}:{priority}") for case, priority in before.items()]
+        url = reverse("cases_priority", args=[slug])
+        bulk.offer_undo(request, url, [*fields, ("back", request.POST.get("back", ""))])
+    return bulk.back(request, here)
 
 
 def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any] | None:
@@ -105,8 +116,21 @@ def _progress_plot(forecast: dict[str, Any] | None, total: int) -> dict[str, Any
     }
 
 
-def _simulator_plot(rows: list[dict[str, float]], protocol: Any) -> dict[str, Any] | None:
-    if not rows or protocol is None:
+def simulator_sentence(number: int) -> str:
+    """What the simulator shows, from how many readings, and how little so few of them say."""
+    if number == 1:
+        return "One first reading so far, and which similarity thresholds would have sent it to a second reader."
+    words = (
+        f"Share of {number:,} past first readings that each similarity threshold would have sent to a second reader."
+    )
+    if number >= FEW:
+        return words
+    return f"{words} So few say little: each moves the line by {100 / number:.0f} percentage points."
+
+
+def _simulator_plot(programme: Any, protocol: Any) -> dict[str, Any] | None:
+    rows = simulate(programme) if protocol is not None else []
+    if not rows:
         return None
     at = protocol.similarity_threshold
     return {
@@ -125,6 +149,7 @@ def _simulator_plot(rows: list[dict[str, float]], protocol: Any) -> dict[str, An
         "yMin": 0,
         "yMax": 1,
         "mark": {"x": at, "label": f"now {at:.2f}"},
+        "sentence": simulator_sentence(compared(programme)),
         "threshold": at,
         "share": min(rows, key=lambda row: abs(row["threshold"] - at))["share"],
     }
@@ -152,7 +177,7 @@ def programme_settings(request: HttpRequest, slug: str) -> HttpResponse:
         .select_related("user")
         .order_by("part", "user__username"),
         "panel_form": PanelForm(users=_people(programme)),
-        "simulator": _simulator_plot(simulate(programme), protocol),
+        "simulator": _simulator_plot(programme, protocol),
     }
     return render(request, "programmes/settings.html", context)
 

@@ -7,6 +7,7 @@ from portal.infer import api, views
 urlpatterns = [
     path("scans/<str:study_uid>/output/", views.study_output, name="study_output"),
     path("functions/<slug:slug>/runs/", views.function_runs, name="function_runs"),
+    path("functions/<slug:slug>/runs/retry/", views.runs_retry, name="runs_retry"),
     path("api/v1/studies/<str:study_uid>/runs/", api.StudyRuns.as_view()),
     path("api/v1/runs/<uuid:run_id>/", api.RunDetail.as_view()),
     path("api/v1/runs/<uuid:run_id>/retry/", api.RunRetry.as_view()),

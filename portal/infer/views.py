@@ -6,16 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.archive.queries import access_study, organisations
-from portal.core import blinding
+from portal.core import blinding, bulk
 from portal.core.errors import Refused
 from portal.functions.queries import choose, functions
 from portal.infer import actions, queries
+from portal.infer.models import Run
+from portal.infer.tables import RUNS
+from portal.ingest.queries import as_uuid
 
 TOP_CLASSES = 6
 SHOWN_RUNS = 12
@@ -74,11 +78,32 @@ def bars(image: dict[str, Any]) -> list[dict[str, Any]]:
 
 @login_required
 def function_runs(request: HttpRequest, slug: str) -> HttpResponse:
-    """Fragment: how much a function ran on the user's organisations' scans, and its last runs."""
+    """How much a function ran on the user's organisations' scans, and its runs: a page, or a part of the function's."""
     function = get_object_or_404(functions(request.user), slug=slug)
-    rows = queries.runs_of(request.user, function.pk)
-    context = {
-        "volume": queries.volume(rows, timezone.now() - timedelta(days=7)),
-        "runs": rows.select_related("study", "version")[:SHOWN_RUNS],
-    }
-    return render(request, "infer/function_runs.html", context)
+    rows = queries.runs_of(request.user, function.pk).select_related("study", "version")
+    context: dict[str, Any] = {"function": function, "may_run": bool(organisations(request.user, "run"))}
+    if request.htmx:  # type: ignore[attr-defined]
+        context |= {"volume": queries.volume(rows, timezone.now() - timedelta(days=7)), "runs": rows[:SHOWN_RUNS]}
+        return render(request, "infer/function_runs.html", context)
+    page = RUNS.page(request.GET, rows.defer("study__headers", "version__manifest", "version__card"), _may_retry)
+    if isinstance(page, HttpResponse):
+        return page
+    return render(request, "infer/runs.html", {**context, "table": page})
+
+
+def _may_retry(rows: list[Run]) -> None:
+    for row in rows:
+        row.retried = row.state == Run.State.FAILED  # type: ignore[attr-defined]
+
+
+@login_required
+@require_POST
+def runs_retry(request: HttpRequest, slug: str) -> HttpResponse:
+    """Try the chosen failed runs of a function again."""
+    function = get_object_or_404(functions(request.user), slug=slug)
+    if not organisations(request.user, "run"):
+        raise Http404
+    rows = [queries.access_run(request.user, key, "run") for key in bulk.chosen(request) if as_uuid(key)]
+    rows = [row for row in rows if row.version.function_id == function.pk]
+    bulk.each(request, rows, actions.retry, "run", "runs", "waiting again")
+    return bulk.back(request, reverse("function_runs", args=[slug]))

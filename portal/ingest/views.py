@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -11,13 +10,15 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.accounts.web import signed_in
+from portal.core import bulk
 from portal.core.errors import Refused
-from portal.ingest import actions, queries, standardise
+from portal.ingest import actions, queries, standardise, tables
 from portal.ingest.forms import HeaderRuleForm, SourceForm
 from portal.ingest.models import Receipt, Source
 from portal.ingest.rules import words
@@ -54,32 +55,28 @@ def receipts(request: HttpRequest) -> HttpResponse:
 def quarantine(request: HttpRequest) -> HttpResponse:
     """What was set aside and why; what is inside is not shown."""
     require_role(request.user, request.organisation, Role.PACS_ADMIN)  # type: ignore[attr-defined]
-    rows, more = _page(request, queries.quarantine(request.user))
-    return render(request, "ingest/quarantine.html", {"receipts": rows, "more": more})
+    page = tables.quarantine(request.user).page(request.GET, queries.quarantine(request.user), tables.explain)
+    if isinstance(page, HttpResponse):
+        return page
+    return render(request, "ingest/quarantine.html", {"table": page})
 
 
 @login_required
 @require_POST
 def quarantine_decide(request: HttpRequest) -> HttpResponse:
-    """Retry or discard the chosen receipts; each is tried on its own."""
-    decide: Callable[[Any, Receipt], Receipt] = (
-        actions.discard if request.POST.get("decision") == "discard" else actions.retry
-    )
-    done, refused = 0, set()
-    for receipt_id in request.POST.getlist("receipt")[:PAGE]:
-        try:
-            decide(request.user, queries.access_quarantined(request.user, receipt_id))
-            done += 1
-        except Refused as error:
-            refused.add(error.message)
-    if done:
-        word = "discarded" if decide is actions.discard else "sent on its way again"
-        messages.success(request, f"{done} {'file' if done == 1 else 'files'} {word}.")
-    for sentence in sorted(refused):
-        messages.error(request, sentence)
-    if not done and not refused:
-        messages.info(request, "Choose at least one file first.")
-    return redirect("quarantine")
+    """Retry or discard the chosen receipts; each is tried on its own. What is discarded cannot be had back."""
+    require_role(request.user, request.organisation, Role.PACS_ADMIN)  # type: ignore[attr-defined]
+    rows = [queries.access_quarantined(request.user, key) for key in bulk.chosen(request)]
+    user: Any = request.user
+    if request.POST.get("do") != "discard":
+        done = "sent on their way again" if len(rows) > 1 else "sent on its way again"
+        bulk.each(request, rows, lambda row: actions.retry(user, row), "file", "files", done)
+    elif rows and not bulk.confirmed(request):
+        words = f"{len(rows)} {'file is' if len(rows) == 1 else 'files are'} deleted for good. There is no way back."
+        return bulk.confirm(request, "Discard these files?", words, "Discard", reverse("quarantine"))
+    else:
+        bulk.each(request, rows, lambda row: actions.discard(user, row), "file", "files", "discarded")
+    return bulk.back(request, "quarantine")
 
 
 @login_required

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, 
 
 AT_WORK = frozenset({Run.State.QUEUED, Run.State.RUNNING})
 OVERDUE_MINUTES = 15  # a case waits no longer than this for a model that is not at work on it
+MOST_URGENT = 10
 DRAFT_HOURS = 72  # a claim whose time is up is kept so much longer when it holds a draft
 
 
@@ -302,3 +304,30 @@ def set_panel(programme: Programme, user: User, part: str, available: bool = Tru
         programme=programme, user=user, part=part, defaults={"available": available}
     )
     return member
+
+
+@transaction.atomic
+def set_priorities(programme: Programme, wanted: Mapping[int, int], *, by: User | None) -> dict[int, int]:
+    """Set the priority of cases by number, and that of their offers; kept in the cases' history.
+
+    wanted  number of the case → priority, 0 (as they come) to 10
+    Returns the priorities before of those that changed. Raises Refused without the coordinator's role, for another
+    priority, and for a case that is not there or settled.
+    """
+    _may_manage(by, programme)
+    if not all(0 <= priority <= MOST_URGENT for priority in wanted.values()):
+        raise Refused("invalid", f"A priority is a number from 0 to {MOST_URGENT}.", status=422)
+    rows = programme.cases.select_for_update(no_key=True).filter(number__in=wanted).order_by("pk")
+    cases = {case.number: case for case in rows}
+    if len(cases) != len(wanted):
+        raise Refused("not_found", "Not found.", status=404)
+    changed = {n: case.priority for n, case in cases.items() if case.priority != wanted[n]}
+    if any(cases[n].state == Case.State.SETTLED for n in changed):
+        raise Refused("wrong_state", "A settled case is no longer read; nothing was changed.")
+    for priority in set(wanted.values()):
+        keys = [cases[n].pk for n in changed if wanted[n] == priority]
+        Case.objects.filter(pk__in=keys).update(priority=priority)
+        Assignment.objects.filter(case__in=keys, state=Assignment.State.OFFERED).update(priority=priority)
+    for n in changed:
+        _announce_case(cases[n])
+    return changed

@@ -102,6 +102,13 @@ PART_ROLES: dict[str, tuple[Role, ...]] = {
 }
 
 
+# its state is told by what happens to it; its priority is a person's decision
+@pghistory.track(
+    pghistory.UpdateEvent(condition=pghistory.AnyChange("priority")),
+    fields=["number", "priority"],
+    model_name="CasePriorityEvent",
+    obj_field=pghistory.ObjForeignKey(related_name="priority_events"),
+)
 class Case(StateModel):
     """One study in one programme, from waiting for the model to a settled truth."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
 from django.http import Http404
 from django.urls import reverse
 from django.utils import timezone
@@ -25,14 +26,18 @@ HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
 LISTED = 200
 
 
-def worklist(user: User, limit: int = LISTED) -> list[Assignment]:
-    """The reader's open assignments, then those to be had, in the order in which they should be read."""
-    mine = Assignment.objects.filter(reader=user, state=Assignment.State.CLAIMED)
+def worklist(user: User, limit: int = LISTED, where: Q | None = None) -> list[Assignment]:
+    """The reader's open assignments, then those to be had, in the order in which they should be read.
+
+    where  only those that fit, as a condition on assignments
+    """
+    where = where or Q()
+    mine = Assignment.objects.filter(where, reader=user, state=Assignment.State.CLAIMED)
     rows = list(mine.select_related("case__programme", "case__study").order_by("claimed_at")[:limit])
     who = programmes.reader(user)
     for kind in programmes.KINDS:
         if len(rows) < limit:
-            offers = programmes.takeable(who, kind).select_related("case__programme", "case__study")
+            offers = programmes.takeable(who, kind).filter(where).select_related("case__programme", "case__study")
             rows += offers[: limit - len(rows)]
     return rows
 

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST
 from portal.archive.queries import access_study
 from portal.core.errors import Refused
 from portal.programmes.actions import claim_next
-from portal.read import actions, queries
+from portal.programmes.models import Assignment
+from portal.read import actions, queries, tables
 
 
 def _page(request: HttpRequest, mode: str, assignment: Any, study_uid: str) -> HttpResponse:
@@ -48,12 +49,24 @@ def view_study(request: HttpRequest, study_uid: str) -> HttpResponse:
 @login_required
 def worklist(request: HttpRequest) -> HttpResponse:
     """What waits for the reader; the list renews itself when something arrives."""
+    user: Any = request.user
+    table = tables.worklist(user)
+    page = table.listed(request.GET, queries.worklist(user, where=table.where(request.GET)), _links)
+    if isinstance(page, HttpResponse):
+        return page
+    # the next case is the next of all, whatever the table shows
+    first = page.rows[:1] if not page.filtered and not page.later else queries.worklist(user, 1)
     context = {
-        "items": [queries.assignment_json(row) for row in queries.worklist(request.user)],  # type: ignore[arg-type]
-        "done_today": queries.done_today(request.user),  # type: ignore[arg-type]
+        "table": page,
+        "items": [queries.assignment_json(row) for row in first],
+        "done_today": queries.done_today(user),
     }
-    template = "programmes/worklist_rows.html" if request.htmx else "programmes/worklist.html"  # type: ignore[attr-defined]
-    return render(request, template, context)
+    return render(request, "programmes/worklist.html", context)
+
+
+def _links(rows: list[Assignment]) -> None:
+    for row in rows:
+        row.line = queries.assignment_json(row)  # type: ignore[attr-defined]
 
 
 @login_required

@@ -1,14 +1,8 @@
-// Upload with drag and drop, folders and progress; choosing all rows of the quarantine.
+// Upload with drag and drop, folders and progress.
 
 const GROUP_BYTES = 16 * 1024 * 1024;
 const GROUP_FILES = 50;
 const TRIES = 4;
-
-for (const form of document.querySelectorAll("[data-choose-all]")) {
-  form.querySelector("[data-all]").addEventListener("change", (event) => {
-    for (const box of form.querySelectorAll("input[name=receipt]")) box.checked = event.target.checked;
-  });
-}
 
 const form = document.getElementById("upload");
 if (form) start(form);

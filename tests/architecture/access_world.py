@@ -9,7 +9,7 @@ from typing import Any
 from django.core.files.base import ContentFile
 from django.test import Client
 
-from portal.accounts.actions import create_token
+from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.billing.models import LedgerEntry
 from portal.core import storage
@@ -52,7 +52,7 @@ class World:
         # words that nobody outside may ever read; the rest are short numbers
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
-                 "return", "peer_name")  # fmt: skip
+                 "return", "peer_name", "view_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -111,7 +111,10 @@ class World:
         LedgerEntry.objects.create(
             organisation=lakeside, kind="reading", quantity=1, key="lakesides-ledger", words="Read"
         )
+        view = save_view(alice, lakeside, "scans", "Alices own view", "state=settled")
         return {
+            "view": view.pk,
+            "view_name": view.name,
             "lakeside": lakeside.pk,
             "alice_pk": alice.pk,
             "alice_name": "Alice Adler",

@@ -83,12 +83,14 @@ ROUTES: dict[str, Route] = {
     "programmes/<slug>/panel/": Route(
         post=CAROL, ids=PROGRAMME, body={"user": "alice_pk", "part": "arbiter", "available": "on"}
     ),
+    "programmes/<slug>/cases/priority/": Route(post=CAROL, ids=PROGRAMME, body={"row": "case", "do": "5"}),
     "programmes/<slug>/cases/<number>/": Route(get=CAROL, ids=CASE),
     "programmes/<slug>/data-sets/": Route(post=CAROL, ids=PROGRAMME),
     "programmes/<slug>/data-sets/<data_set>/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
     "programmes/<slug>/cases/<number>/report/": Route(get=CAROL, ids=CASE),
     "data-sets/": Route(get=CAROL, own=GET, shows="data_set", seen_by=CAROL),
     "returns/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
+    "returns/retry/": Route(post=DAVE, body={"row": "return", "do": "retry"}),
     "returns/<return_id>/retry/": Route(post=DAVE, ids={"return_id": "return"}),
     "destinations/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "destinations/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PEER),
@@ -98,11 +100,14 @@ ROUTES: dict[str, Route] = {
     "account/members/<pk>/": Route(post=GRACE, ids={"pk": "membership"}, body={"roles": ["auditor"], "active": "on"}),
     "account/tokens/": Route(get=ALL, post=ALL, own=BOTH, body={"name": "new"}, shows="token_name", seen_by=ALICE),
     "account/tokens/<pk>/revoke/": Route(post=ALICE, ids={"pk": "token"}),
+    # one's own, whoever one is; the home page it leads to shows nothing of it
+    "account/views/": Route(post=ALL, own=POST, body={"table": "scans", "name": "mine", "query": "state=settled"}),
+    "account/views/<pk>/remove/": Route(post=ALICE, ids={"pk": "view"}),
     "account/usage/": Route(get=GRACE, own=GET),
     "account/usage/ledger.csv": Route(get=GRACE, own=GET, shows="ledger", seen_by=GRACE),
     "ingest/": Route(get={"carol", "dave"}, own=GET),
     "ingest/quarantine/": Route(get=DAVE, own=GET, shows="quarantined", seen_by=DAVE),
-    "ingest/quarantine/decide/": Route(post=DAVE, body={"decision": "discard", "receipt": "quarantined"}),
+    "ingest/quarantine/decide/": Route(post=DAVE, body={"do": "discard", "row": "quarantined", "confirmed": "1"}),
     "ingest/upload/": Route(get=SENDS, post=SENDS, own=BOTH),
     "ingest/sources/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
     "ingest/sources/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=SOURCE),
@@ -154,6 +159,7 @@ ROUTES: dict[str, Route] = {
     "functions/<slug>/": Route(get=REGISTRY, ids=FUNCTION),
     "runs/<run_id>/maps/": Route(post=RUNS, ids={"run_id": "run"}, body={"kind": "pm"}),
     "functions/<slug>/runs/": Route(get=REGISTRY, ids=FUNCTION),
+    "functions/<slug>/runs/retry/": Route(post=RUNS, ids=FUNCTION, body={"row": "failed_run", "do": "retry"}),
     "functions/<slug>/versions/<pk>/": Route(
         post=ERIN, ids={"slug": "function", "pk": "version"}, body={"to": "out_of_service"}
     ),

@@ -95,7 +95,7 @@ def test_another_organisation_sees_and_decides_nothing(mallory: Client, quaranti
     assert mallory.get("/api/v1/quarantine/").json()["results"] == []
     assert mallory.get(f"/ingest/sources/{source.pk}/").status_code == 404
     assert mallory.post(f"/api/v1/quarantine/{quarantined.pk}/discard/").status_code == 404
-    mallory.post("/ingest/quarantine/decide/", {"receipt": [str(quarantined.pk)], "decision": "discard"})
+    mallory.post("/ingest/quarantine/decide/", {"row": [str(quarantined.pk)], "do": "discard", "confirmed": "1"})
     quarantined.refresh_from_db()
     assert quarantined.state == "quarantined"
 
@@ -106,7 +106,12 @@ def test_retry_and_discard_over_rest_and_page(dave: Client, source: Source, quar
     assert dave.post(f"/api/v1/quarantine/{quarantined.pk}/retry/").json()["state"] == "received"
     assert dave.post(f"/api/v1/quarantine/{quarantined.pk}/retry/").status_code == 409
     other = receive(source, io.BytesIO(b"no image"))
-    page = dave.post("/ingest/quarantine/decide/", {"receipt": [str(other.pk)], "decision": "discard"}, follow=True)
+    asked = dave.post("/ingest/quarantine/decide/", {"row": [str(other.pk)], "do": "discard"})
+    assert "There is no way back" in asked.content.decode()
+    other.refresh_from_db()
+    assert other.state == "quarantined"  # asked first
+    sent = dict(asked.context["fields"]) | {"confirmed": "1"}
+    page = dave.post("/ingest/quarantine/decide/", sent, follow=True)
     assert "1 file discarded" in page.content.decode()
     other.refresh_from_db()
     assert other.state == "discarded"

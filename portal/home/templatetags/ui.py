@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -157,11 +158,22 @@ def empty(title: str, text: str, icon: str = "inbox", href: str = "", action: st
     return {"title": title, "text": text, "icon_name": icon, "href": href, "action": action}
 
 
+# a package's words → ours
+HOUSE_WORDS = {
+    "two-factor authentication": "second factor",
+    "email": "e-mail",
+    "signup": "sign-up",
+    "username": "user name",
+}
+
+
 @register.filter(is_safe=True)
 def sentence(text: str) -> str:
-    """A Heading Of A Package in sentence case, as all our words are."""
-    plain = str(text).strip()
-    return plain[:1].upper() + plain[1:].lower()
+    """A Heading Of A Package in sentence case and the house's words, as all our words are."""
+    plain = str(text).strip().lower()
+    for theirs, ours in HOUSE_WORDS.items():
+        plain = re.sub(rf"\b{theirs}\b", ours, plain)
+    return plain[:1].upper() + plain[1:]
 
 
 @register.inclusion_tag("components/field.html")
@@ -182,8 +194,9 @@ def field(bound: BoundField, large: bool = False) -> dict[str, Any]:
     if described:
         attrs["aria-describedby"] = " ".join(described)
     group = widget.__class__.__name__ in {"CheckboxSelectMultiple", "RadioSelect"}
+    label = sentence(str(bound.label)) if large else bound.label  # the large ones are a package's
     return {"field": bound, "control": bound.as_widget(attrs=attrs), "check": kind == "checkbox" and not group,
-            "group": group}  # fmt: skip
+            "group": group, "label": label}  # fmt: skip
 
 
 @register.inclusion_tag("components/model_notice.html")

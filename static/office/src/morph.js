@@ -19,6 +19,11 @@ export function morph(target, content) {
         if (before.nodeType !== 1 || after.nodeType !== 1) return true;
         if (before.hasAttribute("data-plot") && before.dataset.values === after.dataset.values) return false;
         if (before.tagName === "DETAILS" && before.open) after.setAttribute("open", "");
+        if (before.matches("[data-choose], [data-choose-all]")) {
+          // what is chosen stays chosen
+          after.toggleAttribute("checked", before.checked);
+          after.checked = before.checked;
+        }
         if (before.tagName === "TR" && before.hasAttribute("tabindex")) after.setAttribute("tabindex", before.tabIndex);
         return true;
       },

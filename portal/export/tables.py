@@ -1,0 +1,61 @@
+"""Tables of the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Q
+
+from portal.core.tables import Column, Filter, Table
+from portal.export.models import DataSet, Destination, Return
+from portal.programmes.models import Programme
+
+
+def data_sets(programmes: Iterable[Programme]) -> Table:
+    """Data sets, to be filtered by these programmes."""
+    return Table(
+        "data-sets",
+        (
+            Column("state", "State", lambda d: DataSet.State(d.state).label, css="tight", fixed=True),
+            Column("programme", "Programme", lambda d: d.programme.name, order="programme__name", fixed=True),
+            Column("asked", "Asked for", lambda d: d.asked_at, order="asked_at", css="tight"),
+            Column("by", "By", lambda d: d.asked_by and str(d.asked_by)),
+            Column("ready", "Ready", lambda d: d.ready_at, order="ready_at", nullable=True, css="tight"),
+            Column("size", "Size", lambda d: d.size, order="size", css="num"),
+            Column("sha256", "SHA-256 of the file", lambda d: d.sha256, css="wrap"),
+            Column("file", "File", lambda d: d.name.rpartition("/")[2], css="tight"),
+        ),
+        (
+            Filter("programme", "Programme", lambda v: Q(programme__slug=v), [(p.slug, p.name) for p in programmes]),
+            Filter("state", "State", lambda v: Q(state=v), DataSet.State.choices),
+        ),
+        sort="-asked",
+    )
+
+
+def returns(destinations: Iterable[Destination]) -> Table:
+    """Returns, to be filtered by these destinations."""
+    choices = [(str(d.pk), d.name) for d in destinations]
+    return Table(
+        "returns",
+        (
+            Column("state", "State", lambda r: Return.State(r.state).label, fixed=True),
+            Column("destination", "Destination", lambda r: r.destination.name, order="destination__name"),
+            Column("case", "Case", lambda r: f"{r.case.programme.name} case {r.case.number}", fixed=True),
+            Column("with", "Went out with", _went, css="tight"),
+            Column("attempts", "Attempts", lambda r: r.attempts, order="attempts", css="num"),
+            Column("queued", "Queued", lambda r: r.queued_at, order="queued_at", css="tight"),
+            Column("sent", "Acknowledged", lambda r: r.sent_at, order="sent_at", nullable=True, css="tight"),
+            Column("next", "Next try", lambda r: r.next_at, order="next_at", nullable=True, css="tight"),
+        ),
+        (
+            Filter("state", "State", lambda v: Q(state=v), Return.State.choices, "chips"),
+            Filter("destination", "Destination", lambda v: Q(destination=int(v)), choices),
+        ),
+        sort="-queued",
+        bulk=True,
+    )
+
+
+def _went(row: Return) -> str:
+    return "" if row.state != Return.State.SENT else "identity" if row.identified else "pseudonym"
