@@ -30,7 +30,7 @@ Batch = dict[str, Tensor]
 def build(config: TrainConfig) -> nn.Module:
     """The untrained network of a configuration. ValueError for a network that is not known."""
     if config.network == "resnet18":
-        return Baseline(len(config.classes))
+        return Baseline(len(config.classes), config.input_size[0])
     if config.network != "multiresolution":
         raise ValueError(f"network {config.network!r} is neither multiresolution nor resnet18")
     if config.family == "malignancy":
