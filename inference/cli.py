@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--plan", choices=("one-cycle", "constant", "plateau"))
     train.add_argument("--precision", choices=("32-true", "16-mixed", "bf16-mixed"))
     train.add_argument("--devices", help="auto, cpu, or a number of GPUs (one process each)")
-    train.add_argument("--cache", help="folder for prepared images that do not fit --memory-mb")
+    train.add_argument("--cache", help="folder for drawn phantoms, and for prepared images that do not fit --memory-mb")
     train.add_argument("--shares", type=float, nargs=2, help="parts of the patients for training and validation")
     train.add_argument("--augment", choices=sorted(AUGMENTATIONS))
     train.add_argument("--size", type=int, help="heat maps: side of the input, 64 times a power of two")

@@ -78,7 +78,7 @@ class TrainConfig:
     threads: int = 2
     workers: int = 0  # processes that read images beside the training
     memory_mb: int = 4096  # prepared images up to this stay in memory, more go to a file below `cache`
-    cache: str = ""
+    cache: str = ""  # folder for those, and for drawn phantoms
     devices: str = "auto"  # "auto", "cpu", or a number of GPUs; several are used with torchrun or by themselves
     precision: str = "32-true"  # "16-mixed" or "bf16-mixed" on GPUs
     deterministic: bool = False
