@@ -13,11 +13,7 @@ from inference import commands as helpers
 from inference.explain import command as explain
 from inference.package.errors import PackageError
 from inference.preprocess.errors import ImageError
-from inference.training.config import AUGMENTATIONS, TrainConfig
-
-SHIPPED = Path(__file__).parent / "shipped"
-SHIP_NAMES = {"heatmap": "heatmap-chest-phantom", "malignancy": "malignancy-mammo-phantom"}
-
+from inference.training.config import AUGMENTATIONS
 
 NUMBERS: dict[str, type] = {
     "seed": int, "count": int, "epochs": int, "stop": int, "batch": int, "width": int, "growth": int, "depth": int,
@@ -27,20 +23,6 @@ NUMBERS: dict[str, type] = {
 SWITCHES = ("patient_inputs", "deterministic", "tensorboard")
 WORDS = ("root", "start", "network", "pooling", "plan", "precision", "devices", "cache")
 LIMITS = ("stop", "minutes", "patience", "threads", "workers", "devices")
-
-
-def ship_config(family: str, seed: int, out: str) -> TrainConfig:
-    """The configuration of the packages in inference/shipped/: no limit by the clock, so that it repeats."""
-    if family == "heatmap":
-        return TrainConfig(
-            "heatmap", "phantoms", out, count=3000, epochs=16, stop=12, width=24, growth=16, roi_weight=2.0,
-            patience=5, minutes=600, seed=seed,
-        )  # fmt: skip
-    return TrainConfig(
-        "malignancy", "phantoms", out, count=450, epochs=12, input_size=(512, 384), classes=("malignancy",),
-        batch=8, roi_weight=8.0, patience=5, minutes=600, seed=seed,
-        augmentation=replace(AUGMENTATIONS["mild"], flip=True),
-    )  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,12 +72,17 @@ def parser() -> argparse.ArgumentParser:
     package.add_argument("--out", type=Path, required=True)
     package.add_argument("--version", default="0.1.0")
     package.add_argument("--command", dest="made_by", default="", help="for the card: what made it")
+    package.add_argument("--baseline", type=Path, help="run of another network on the same parts, for the card")
+    package.add_argument("--trial", default="", help="why it is not to be put into service by itself")
 
     ship = commands.add_parser("ship", help="train and package what is in inference/shipped/")
-    ship.add_argument("family", choices=("heatmap", "malignancy", *helpers.HELPERS))
+    ship.add_argument("name", choices=("heatmap", "malignancy", "segments", "nih64", *helpers.HELPERS))
     ship.add_argument("--seed", type=int, default=1)
     ship.add_argument("--runs", type=Path, default=Path("runs"))
     ship.add_argument("--out", type=Path, help="default: the folder in inference/shipped/")
+    ship.add_argument("--root", default="", help="nih64: the folder of the set")
+    ship.add_argument("--cache", default="", help="folder for drawn phantoms")
+    ship.add_argument("--baseline", action="store_true", help="also train ResNet-18 the same way, for the card")
 
     predict = commands.add_parser("predict", help="findings of DICOM files as JSON")
     predict.add_argument("package", type=Path)
@@ -144,6 +131,7 @@ def _phantoms(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from inference.ship import ship_config
     from inference.training.run import prepared, resume, train
 
     if args.resume:
@@ -184,21 +172,21 @@ def _compare(args: argparse.Namespace) -> int:
 def _package(args: argparse.Namespace) -> int:
     from inference.package.build import build_package
 
-    print(build_package(args.run, args.out, version=args.version, command=args.made_by))
+    print(
+        build_package(
+            args.run, args.out, version=args.version, command=args.made_by, baseline=args.baseline, trial=args.trial
+        )
+    )
     return 0
 
 
 def _ship(args: argparse.Namespace) -> int:
-    from inference.package.build import build_package
-    from inference.training.run import train
-
-    if args.family in helpers.HELPERS:
-        print(helpers.ship(args.family, args.seed, args.out))
+    if args.name in helpers.HELPERS:
+        print(helpers.ship(args.name, args.seed, args.out))
         return 0
-    name = SHIP_NAMES[args.family]
-    run = train(ship_config(args.family, args.seed, str(args.runs / name)), _say)
-    command = f"python -m inference ship {args.family} --seed {args.seed}"
-    print(build_package(run, args.out or SHIPPED / name, function_id=name, command=command))
+    from inference.ship import ship
+
+    print(ship(args.name, args.seed, args.runs, args.out, args.root, args.cache, args.baseline, _say))
     return 0
 
 

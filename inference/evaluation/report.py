@@ -22,7 +22,7 @@ from inference.evaluation.localisation import (
     mean_interval,
     spread,
 )
-from inference.evaluation.roc import Interval, auc, auc_interval, curve
+from inference.evaluation.roc import Interval, auc, auc_interval, curve, difference_interval
 from inference.postprocess import ViewScore, case_score, youden
 from inference.postprocess.joint import any_abnormality, class_correlations
 from inference.training.config import TrainConfig
@@ -76,6 +76,35 @@ class Report:
     history: tuple[dict[str, str], ...]
     test: ScanSet = field(repr=False)
     found: Found = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Another network on the same test part.
+
+    difference  the function's mean AUC minus this one's, paired over patients
+    """
+
+    network: str
+    mean: Interval
+    difference: Interval
+    classes: dict[str, Interval]
+
+
+def beside(report: Report, run: Path) -> Baseline:
+    """A baseline's run beside a report. ValueError when it was trained or tested on other patients or classes."""
+    other = evaluate(run)
+    same = other.config.classes == report.config.classes and other.counts == report.counts
+    if not same or other.test.names.tolist() != report.test.names.tolist():
+        raise ValueError(f"{run} has other classes or other parts, it says nothing beside this run")
+    kept = [report.config.classes.index(name) for name in report.mean_of]
+    labels, mine, its = report.test.labels[:, kept], report.found[0][:, kept], other.found[0][:, kept]
+    return Baseline(
+        network=other.config.network,
+        mean=other.mean,
+        difference=difference_interval(labels, mine, its, report.test.patients, draws=500),
+        classes={item.name: item.auc for item in other.classes},
+    )
 
 
 def evaluate(run: Path) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,14 +56,39 @@ def auc_interval(
     labels, scores  (n,) or (n, K); groups (n,) or None for one group per row
     """
     two_d = labels if labels.ndim == 2 else labels[:, None], scores if scores.ndim == 2 else scores[:, None]
-    value = mean_auc(*two_d)
-    names, inverse = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)
+    drawn = [mean_auc(two_d[0][rows], two_d[1][rows]) for rows in _redrawn(len(labels), groups, draws, seed)]
+    return _percentiles(mean_auc(*two_d), drawn)
+
+
+def difference_interval(
+    labels: NDArray[Any],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    groups: NDArray[Any] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Mean AUC of `first` minus that of `second` on the same scans, paired: both are drawn together.
+
+    labels, first, second  (n, K); groups (n,) or None for one group per row
+    """
+    drawn = [
+        mean_auc(labels[rows], first[rows]) - mean_auc(labels[rows], second[rows])
+        for rows in _redrawn(len(labels), groups, draws, seed)
+    ]
+    return _percentiles(mean_auc(labels, first) - mean_auc(labels, second), drawn)
+
+
+def _redrawn(n: int, groups: NDArray[Any] | None, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    """Row numbers of `draws` samples of whole groups, with replacement."""
+    names, inverse = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     members = [np.flatnonzero(inverse == g) for g in range(len(names))]
     rng = np.random.default_rng(seed)
-    drawn = []
     for _ in range(draws):
-        rows = np.concatenate([members[g] for g in rng.integers(0, len(names), len(names))])
-        drawn.append(mean_auc(two_d[0][rows], two_d[1][rows]))
+        yield np.concatenate([members[g] for g in rng.integers(0, len(names), len(names))])
+
+
+def _percentiles(value: float, drawn: list[float]) -> Interval:
     kept = np.array([v for v in drawn if not np.isnan(v)])
     if len(kept) == 0:
         return Interval(value, float("nan"), float("nan"))

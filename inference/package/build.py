@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.evaluation.outside import on_real_scans
-from inference.evaluation.report import Report, evaluate
+from inference.evaluation.report import Baseline, Report, beside, evaluate
 from inference.package.card import write_card
 from inference.package.function import load
 from inference.package.manifest import CARD, MANIFEST, WEIGHTS, to_toml
@@ -25,27 +25,43 @@ TITLES = {
 
 
 def build_package(
-    run: Path, out: Path, function_id: str | None = None, version: str = "0.1.0", command: str = ""
+    run: Path,
+    out: Path,
+    function_id: str | None = None,
+    version: str = "0.1.0",
+    command: str = "",
+    baseline: Path | None = None,
+    trial: str = "",
 ) -> Path:
     """Write function.toml, weights.safetensors and card.md to `out`; returns it.
 
-    command  what makes this package again, for the card
+    command   what makes this package again, for the card
+    baseline  run of another network on the same parts, for the card
+    trial     why nobody's worklist is to see its output before an engineer says so
     The card is written twice: the package has to load before real scans can be shown to it.
     """
     report = evaluate(run)
+    other = beside(report, baseline) if baseline else None
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / WEIGHTS, out / WEIGHTS)
     function_id = function_id or out.name
     for outside in (None, on_real_scans):
-        # real scans are shown whole, which is not what a function for segments reads
-        lines = outside(load(out, "cpu")) if outside and not report.config.segments_of else []
-        write_card(out / CARD, function_id, version, report, command, lines)
-        (out / MANIFEST).write_text(to_toml(_manifest(report, out, function_id, version, command)))
+        # real scans are shown whole, which is not what a function for segments reads, and are no news to one
+        # that was trained on some of them
+        lines = outside(load(out, "cpu")) if outside and _stranger(report) else []
+        write_card(out / CARD, function_id, version, report, command, lines, other, trial)
+        (out / MANIFEST).write_text(to_toml(_manifest(report, out, function_id, version, command, other, trial)))
     load(out, "cpu")
     return out
 
 
-def _manifest(report: Report, out: Path, function_id: str, version: str, command: str) -> dict[str, Any]:
+def _stranger(report: Report) -> bool:
+    return report.config.data == "phantoms" and not report.config.segments_of
+
+
+def _manifest(
+    report: Report, out: Path, function_id: str, version: str, command: str, other: Baseline | None, trial: str
+) -> dict[str, Any]:
     config = report.config
     heat = config.family == "heatmap"
     if config.network != "multiresolution":
@@ -72,6 +88,15 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
         "auc": {item.name: round(item.auc.value, 4) for item in report.classes},
         "dice": {item.name: round(item.dice.value, 4) for item in report.classes if item.dice is not None},
     }
+    if other:
+        metrics[other.network] = {
+            "mean_auc": round(other.mean.value, 4),
+            "mean_auc_low": round(other.mean.low, 4),
+            "mean_auc_high": round(other.mean.high, 4),
+            "difference": round(other.difference.value, 4),
+            "difference_low": round(other.difference.low, 4),
+            "difference_high": round(other.difference.high, 4),
+        }
     if report.case:
         metrics["case"] = {
             "auc": round(report.case["auc"].value, 4),
@@ -87,6 +112,7 @@ def _manifest(report: Report, out: Path, function_id: str, version: str, command
         "title": TITLES[config.family],
         "licence": "Apache-2.0",
         "output_type": config.family,
+        **({"trial": trial} if trial else {}),
         "classes": list(config.classes),
         "input_size": list(config.input_size),
         "rows": [8, 16, 32, 64] if heat else [config.input_size[0] // 8],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.evaluation.report import Report
+from inference.evaluation.report import Baseline, Report
 
 PURPOSE = {
     "heatmap": "For each of the classes a 64×64 map of probabilities over the x-ray (also at rows 8, 16 and "
@@ -15,8 +15,30 @@ PURPOSE = {
 }
 
 
-def write_card(path: Path, function_id: str, version: str, report: Report, command: str, outside: list[str]) -> None:
-    """Write card.md. `outside` are lines about scans that are no phantoms."""
+NETWORKS = {"resnet18": "ResNet-18", "multiresolution": "The multi-resolution network"}
+LIMITS = {
+    "phantoms": (
+        "- Phantoms are cleaner than scans: no devices, no positioning faults, no post-operative change.",
+        "- Scores are not calibrated; thresholds hold for phantoms only.",
+    ),
+    "scans": (
+        "- Labels of ChestX-ray14 were taken from reports by a program; one in ten or more is wrong.",
+        "- Scores are not calibrated; thresholds come from few patients of one hospital.",
+    ),
+}
+
+
+def write_card(
+    path: Path,
+    function_id: str,
+    version: str,
+    report: Report,
+    command: str,
+    outside: list[str],
+    other: Baseline | None = None,
+    trial: str = "",
+) -> None:
+    """Write card.md. `outside` are lines about scans that are no phantoms; `other` a baseline on the same scans."""
     config = report.config
     source = {
         "phantoms": "Phantoms drawn by this project's own generator; no person's scan was used.",
@@ -52,18 +74,29 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
         f"- Input {config.input_size[0]}×{config.input_size[1]}, width {config.width}, growth "
         f"{config.growth}, r0 = {config.r0:g}; Adam, {len(report.history)} epochs, seed {config.seed}.",
     ]
+    if config.start:
+        lines += ["- Not from scratch: it went on from the weights of an earlier training, on phantoms where shipped."]
     if command:
         lines += [f"- Made by `{command}`."]
     lines += ["", f"## Held-out test: {report.counts['test_images']} images", ""]
     lines += ["AUC with 95 % bootstrap intervals over patients. A constant prediction has AUC 0.5.", ""]
-    lines += ["| class | positives | AUC | DICE with boxes | threshold |", "|---|---|---|---|---|"]
+    beside, rule = (f" {NETWORKS[other.network]} |", "---|") if other else ("", "")
+    lines += [f"| class | positives | AUC |{beside} DICE with boxes | threshold |", f"|---|---|---|{rule}---|---|"]
     for item in report.classes:
         dice = "–" if item.dice is None else str(item.dice)
         threshold = report.thresholds[item.name]
-        lines.append(f"| {item.name} | {item.positives} | {item.auc} | {dice} | {threshold:.3f} |")
+        its = f" {other.classes[item.name]} |" if other else ""
+        lines.append(f"| {item.name} | {item.positives} | {item.auc} |{its} {dice} | {threshold:.3f} |")
+    lines += [f"| **mean of {len(report.mean_of)}** | | {report.mean} |{f' {other.mean} |' if other else ''} | |", ""]
+    if len(report.mean_of) < len(report.classes):
+        lines += [f"The mean is over the classes with 25 positives or more: {', '.join(report.mean_of)}.", ""]
+    if other:
+        lines += [
+            f"{NETWORKS[other.network]} was trained the same way on the same images. Mean AUC of this function minus "
+            f"that of {NETWORKS[other.network]}, paired over patients: {other.difference}.",
+            "",
+        ]
     lines += [
-        f"| **mean of {len(report.mean_of)}** | | {report.mean} | | |",
-        "",
         f"Log loss {report.log_loss:.4f}; of predicting each class's mean {report.baseline_log_loss:.4f}. "
         "Thresholds are those of the largest Youden index on the validation part.",
     ]
@@ -78,11 +111,12 @@ def write_card(path: Path, function_id: str, version: str, report: Report, comma
         ]
     if outside:
         lines += ["", "## Outside the phantoms", *outside]
+    if trial:
+        lines += ["", "## Not put into service by itself", f"{trial}. An engineer may commission it."]
     lines += [
         "",
         "## Limits",
-        "- Phantoms are cleaner than scans: no devices, no positioning faults, no post-operative change.",
-        "- Scores are not calibrated; thresholds hold for phantoms only.",
+        *LIMITS["phantoms" if config.data == "phantoms" else "scans"],
         "- Nothing is known about differences between sites, machines, ages or groups of people.",
         "",
     ]

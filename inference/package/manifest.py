@@ -37,6 +37,7 @@ class Manifest:
     correlations       (K, K) of the training labels, or None
     network            constructor arguments of the network
     files              name → SHA-256
+    trial              why it is not to be put into service by itself; "" where nothing speaks against it
     """
 
     id: str
@@ -56,6 +57,7 @@ class Manifest:
     metrics: dict[str, Any]
     files: dict[str, str]
     correlations: NDArray[np.float64] | None = None
+    trial: str = ""
 
     @property
     def weights_sha256(self) -> str:
@@ -106,6 +108,7 @@ def _build(raw: dict[str, Any]) -> Manifest:
         metrics=dict(raw["metrics"]),
         files={key: str(value) for key, value in raw["files"].items()},
         correlations=np.array(raw["correlations"], np.float64) if "correlations" in raw else None,
+        trial=str(raw.get("trial", "")),
     )
 
 

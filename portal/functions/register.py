@@ -62,6 +62,7 @@ def register_package(folder: Path, owner: Organisation | None = None, by: User |
                 "training": manifest.training,
                 "metrics": manifest.metrics,
                 "licence": manifest.licence,
+                "trial": manifest.trial,
             },
             card=(folder / CARD).read_text(encoding="utf-8"),
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from inference.evaluation.localisation import best_map_threshold, box_of, continuous_dice
-from inference.evaluation.roc import auc, auc_interval, curve, mean_auc
+from inference.evaluation.roc import auc, auc_interval, curve, difference_interval, mean_auc
 from inference.postprocess import at_sensitivity, at_specificity, find_regions, saliency, youden
 
 IDENTITY = lambda points: points  # noqa: E731
@@ -114,3 +114,17 @@ def test_box_and_best_threshold() -> None:
     assert box_of(region).sum() == 9
     maps = (region * 0.62 * 255 + (1 - region) * 0.42 * 255).astype(np.uint8)
     assert 0.42 < best_map_threshold(maps[None], lambda index: region) <= 0.62
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_same() -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, (300, 3))
+    first = labels + rng.normal(0, 1.2, labels.shape)
+    second = first + rng.normal(0, 0.4, labels.shape)
+    same = difference_interval(labels, first, first, draws=50)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    found = difference_interval(labels, first, second, draws=300)
+    alone = auc_interval(labels, first, draws=300)
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(mean_auc(labels, first) - mean_auc(labels, second))
+    assert found.high - found.low < alone.high - alone.low

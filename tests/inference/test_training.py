@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from inference.cli import main, ship_config
+from inference.cli import main
 from inference.datasets import LeakageError, ScanSet, SetError, Split, load, read_split, split_patients
 from inference.networks.heatmap import HeatmapOutput
 from inference.package import load as load_package
 from inference.package.build import build_package
 from inference.phantoms import CHEST_CLASSES
+from inference.ship import ship_config
 from inference.training.augment import augment
 from inference.training.config import AUGMENTATIONS, TrainConfig
 from inference.training.loss import loss_of
@@ -96,6 +97,22 @@ def test_package_of_a_run_loads_and_predicts(run: Path, tmp_path: Path, chest_fi
     assert found.images[0].matrices[64].shape == (14, 64, 64)
     card = (tmp_path / "tiny-function" / "card.md").read_text()
     assert "Not fit for care" in card and "constant prediction has AUC 0.5" in card and "made by a test" in card
+
+
+def test_a_baseline_of_the_same_parts_stands_on_the_card(
+    run: Path, tiny: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = train(replace(tiny, network="resnet18", epochs=1, out=str(tmp_path / "resnet")), lambda text: None)
+    out = tmp_path / "both"
+    assert main(["package", str(run), "--out", str(out), "--baseline", str(beside), "--trial", "It is tiny"]) == 0
+    manifest, card = load_package(out).manifest, (out / "card.md").read_text()
+    ours, its = manifest.metrics["mean_auc"], manifest.metrics["resnet18"]
+    assert its["difference"] == pytest.approx(ours - its["mean_auc"], abs=2e-4)
+    assert its["difference_low"] <= its["difference"] <= its["difference_high"]
+    assert "| ResNet-18 |" in card and manifest.trial == "It is tiny" and "It is tiny. An engineer may" in card
+    other = train(replace(tiny, seed=2, epochs=1, out=str(tmp_path / "other")), lambda text: None)
+    assert main(["package", str(run), "--out", str(out), "--baseline", str(other)]) == 2
+    assert "other parts" in capsys.readouterr().err
 
 
 def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:

@@ -55,6 +55,15 @@ def test_shipped_packages_go_into_service_once(capsys: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_a_package_that_calls_itself_a_trial_waits_for_an_engineer(shelf: Path) -> None:
+    manifest = shelf / HEATMAP / "function.toml"
+    manifest.write_text('trial = "It is weak"\n' + manifest.read_text())
+    call_command("concord_register_packages")
+    states = dict(FunctionVersion.objects.values_list("function__slug", "state"))
+    assert states[HEATMAP] == "registered" and states[MALIGNANCY] == "in_service"
+
+
+@pytest.mark.django_db
 def test_what_an_engineer_took_out_stays_out() -> None:
     call_command("concord_register_packages")
     version = FunctionVersion.objects.get(function__slug=HEATMAP)

@@ -14,7 +14,10 @@ from portal.functions.register import register_package
 
 
 class Command(BaseCommand):
-    help = "Register the packages below CONCORD_PACKAGES; new ones are commissioned on their card's figures."
+    help = (
+        "Register the packages below CONCORD_PACKAGES; new ones are commissioned on their card's figures, "
+        "except those that call themselves a trial: these wait for an engineer."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--owner", help="slug of the organisation whose engineers look after them from now on")
@@ -31,7 +34,7 @@ class Command(BaseCommand):
                 version = register_package(folder, owner)
             except (PackageError, Refused) as error:
                 raise CommandError(f"package {folder.name}: {error}") from error
-            if version.state == version.State.REGISTERED:
+            if version.state == version.State.REGISTERED and not version.manifest.get("trial"):
                 move(version, version.State.COMMISSIONING, note="Shipped with Concord")
                 move(version, version.State.IN_SERVICE, note="Commissioned on the figures of its card")
             self.stdout.write(f"{version}: {version.state}")

@@ -1,0 +1,91 @@
+"""What lies in inference/shipped/: how each function there is trained, and from training to package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from inference.package.build import build_package
+from inference.training.config import AUGMENTATIONS, TrainConfig
+from inference.training.run import WEIGHTS, train
+
+SHIPPED = Path(__file__).parent / "shipped"
+BASELINE = "resnet18"
+Say = Callable[[str], None]
+
+
+class Shipped(NamedTuple):
+    """One function. `before`: what its weights come from, where it goes on from other training."""
+
+    id: str
+    config: TrainConfig
+    before: TrainConfig | None = None
+    trial: str = ""  # why it is registered but not put into service by itself
+
+
+def ship_config(family: str, seed: int, out: str) -> TrainConfig:
+    """The plain training of a family, as `python -m inference train` starts from: no limit by the clock."""
+    if family == "heatmap":
+        return TrainConfig(
+            "heatmap", "phantoms", out, count=3000, epochs=16, stop=12, width=24, growth=16, roi_weight=2.0,
+            patience=5, minutes=600, seed=seed,
+        )  # fmt: skip
+    return TrainConfig(
+        "malignancy", "phantoms", out, count=450, epochs=12, input_size=(512, 384), classes=("malignancy",),
+        batch=8, roi_weight=8.0, patience=5, minutes=600, seed=seed,
+        augmentation=replace(AUGMENTATIONS["mild"], flip=True),
+    )  # fmt: skip
+
+
+def shipped(name: str, seed: int, root: str = "") -> Shipped:
+    """A function of `NAMES`. ValueError where it needs the folder of a set and none is given."""
+    plain = ship_config("malignancy" if name == "malignancy" else "heatmap", seed, "")
+    if name == "heatmap":
+        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed"))
+    if name == "malignancy":
+        return Shipped("malignancy-mammo-phantom", plain)
+    if name == "segments":
+        config = replace(
+            plain, precision="bf16-mixed", segments_of=512, count=1500, width=16, growth=12, epochs=10, stop=0
+        )
+        return Shipped(
+            "heatmap-chest-segments", config, trial="It reads segments, a trial beside the function on whole scans"
+        )
+    if not root:
+        raise ValueError(f"{name} is trained on real scans: --root names their folder")
+    small = replace(plain, input_size=(64, 64), width=16, growth=12, precision="bf16-mixed", r0=0.0, stop=0)
+    before = replace(small, count=2500, epochs=10, patience=10, roi_weight=1.0)
+    config = replace(
+        small, data="nih64", root=root, shares=(0.45, 0.1), epochs=30, patience=30, roi_weight=0.0, learning_rate=5e-4
+    )
+    return Shipped("heatmap-chest-nih64", config, before, "It is weak: trained on few images of 64×64 pixels")
+
+
+NAMES = ("heatmap", "malignancy", "segments", "nih64")
+
+
+def ship(
+    name: str, seed: int, runs: Path, out: Path | None, root: str = "", cache: str = "", baseline: bool = False,
+    say: Say = print,
+) -> Path:  # fmt: skip
+    """Train what `name` stands for below `runs` and write its package; returns the package's folder.
+
+    baseline  also train ResNet-18 the same way on the same parts, for the card
+    """
+    wanted = shipped(name, seed, root)
+    run = _train(wanted, runs / wanted.id, "multiresolution", cache, say)
+    beside = _train(wanted, runs / f"{wanted.id}-{BASELINE}", BASELINE, cache, say) if baseline else None
+    words = f"python -m inference ship {name} --seed {seed}" + (" --root FOLDER" if wanted.config.root else "")
+    words += " --baseline" if baseline else ""
+    folder = out or SHIPPED / wanted.id
+    return build_package(run, folder, function_id=wanted.id, command=words, baseline=beside, trial=wanted.trial)
+
+
+def _train(wanted: Shipped, out: Path, network: str, cache: str, say: Say) -> Path:
+    start = ""
+    if wanted.before is not None:
+        first = replace(wanted.before, network=network, cache=cache, out=f"{out}-before")
+        start = str(train(first, say) / WEIGHTS)
+    return train(replace(wanted.config, network=network, cache=cache, out=str(out), start=start), say)
