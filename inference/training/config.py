@@ -79,7 +79,7 @@ class TrainConfig:
     workers: int = 0  # processes that read images beside the training
     memory_mb: int = 4096  # prepared images up to this stay in memory, more go to a file below `cache`
     cache: str = ""  # folder for those, and for drawn phantoms
-    devices: str = "auto"  # "auto", "cpu", or a number of GPUs; several are used with torchrun or by themselves
+    devices: str = "auto"  # "auto", "cpu", or a number of GPUs (of processes without one), as torchrun starts
     precision: str = "32-true"  # "16-mixed" or "bf16-mixed" on GPUs
     deterministic: bool = False
     tensorboard: bool = False

@@ -82,7 +82,7 @@ def _trainer(config: TrainConfig, out: Path, say: Callable[[str], None]) -> Trai
     ]
     return Trainer(
         accelerator="cpu" if cpu else "gpu",
-        devices=1 if cpu else ("auto" if config.devices == "auto" else int(config.devices)),
+        devices=int(config.devices) if config.devices.isdigit() else (1 if cpu else "auto"),
         precision=config.precision,  # type: ignore[arg-type]
         max_epochs=config.stop or config.epochs,
         deterministic=config.deterministic,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +79,31 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(run: Path, tiny: TrainCon
     assert len(list(csv.DictReader((broken / "history.csv").open()))) == 2
     with pytest.raises(ValueError, match=r"no last\.ckpt"):
         resume(tmp_path / "nowhere")
+
+
+def test_two_processes_train_one_network(tiny: TrainConfig, tmp_path: Path) -> None:
+    load(replace(tiny, cache=str(tmp_path / "cache")))
+    sizes = ["--count", "24", "--size", "64", "--width", "8", "--growth", "4", "--batch", "4", "--epochs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "inference",
+    ]
+    command += ["train", "heatmap", "--data", "phantoms", *sizes, "--threads", "1", "--devices", "2"]
+    command += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "two")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "MEMBER: 2/2" in done.stderr + done.stdout and done.stdout.count("epoch 1:") == 1
+    with (tmp_path / "two" / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert all(value.isfinite().all() for value in load_file(tmp_path / "two" / "weights.safetensors").values())
 
 
 def test_same_seed_same_weights(run: Path, tiny: TrainConfig, tmp_path: Path) -> None:
