@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from inference.evaluation.localisation import by_size
 from inference.evaluation.report import ClassReport, Report, evaluate
 
 
@@ -30,6 +33,7 @@ def compare(runs: list[Path]) -> str:
     ]
     if any(item.dice for report in reports.values() for item in report.classes):
         lines += ["", *_table(reports, "DICE", lambda item: str(item.dice or "–"))]
+        lines += ["", *_by_size(reports)]
         lines += ["", *_table(reports, "bright part of the map", lambda item: str(item.spread or "–"))]
     return "\n".join(lines) + "\n"
 
@@ -50,6 +54,19 @@ def _settings(reports: dict[str, Report]) -> list[str]:
         row("log loss", [f"{r.log_loss:.4f}" for r in all_]),
         row("log loss of the mean", [f"{r.baseline_log_loss:.4f}" for r in all_]),
     ]
+
+
+def _by_size(reports: dict[str, Report]) -> list[str]:
+    """DICE of all classes' places by how much of the image their box takes: r0 favours one end (seed 001)."""
+    columns = []
+    for report in reports.values():
+        places = np.concatenate([item.places for item in report.classes])
+        columns.append(by_size(places[:, 0], places[:, 1]))
+    lines = ["| DICE by size of the box | " + " | ".join(reports) + " |", "|---" * (len(reports) + 1) + "|"]
+    for rows in zip(*columns, strict=True):
+        low, high, _ = rows[0]
+        lines.append(f"| {low:.1%} to {high:.1%} of the image | " + " | ".join(str(mean) for *_, mean in rows) + " |")
+    return lines
 
 
 def _table(reports: dict[str, Report], title: str, cell: Callable[[ClassReport], str]) -> list[str]:

@@ -59,6 +59,21 @@ def mean_interval(values: list[float], draws: int = 1000, seed: int = 0) -> Inte
     return Interval(float(each.mean()), float(low), float(high))
 
 
+def by_size(sizes: NDArray[Any], values: NDArray[Any], groups: int = 3) -> list[tuple[float, float, Interval]]:
+    """(least size, largest size, mean of the values) of equally many places each, from small to large.
+
+    sizes, values  (n,); fewer groups where n is smaller
+    """
+    order = np.argsort(sizes, kind="stable")
+    parts = [part for part in np.array_split(order, groups) if len(part)]
+    out = []
+    for part in parts:
+        mean = mean_interval(np.asarray(values)[part].tolist())
+        assert mean is not None
+        out.append((float(sizes[part].min()), float(sizes[part].max()), mean))
+    return out
+
+
 def best_map_threshold(maps: NDArray[np.uint8], regions: Callable[[int], NDArray[Any] | None]) -> float:
     """Threshold of the largest mean binary DICE over the images that show the class; 0.5 without any.
 

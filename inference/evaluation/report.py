@@ -41,6 +41,7 @@ class ClassReport:
 
     sensitivity, specificity  at the validation part's threshold
     dice, spread              against boxes, and the size of the bright part; None where no places are known
+    places                    (n, 2) of each known place: its box's part of the image, and the DICE there
     iobb                      τ → part of the images whose detection lies in the box by more than τ
     """
 
@@ -53,6 +54,7 @@ class ClassReport:
     reliability: Reliability
     dice: Interval | None = None
     spread: Interval | None = None
+    places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
     iobb: dict[float, float] = field(default_factory=dict)
 
 
@@ -184,6 +186,8 @@ def _class(
         if grids.shape[-1] > 1 and (region := known(i)) is not None and region.any()
     ]
     inside = [iobb(grid, box, region_thresholds[name]) for grid, box in shown]
+    each = [continuous_dice(grid, box) for grid, box in shown]
+    places = np.array([[box.mean(), dice] for (_, box), dice in zip(shown, each, strict=True)])
     return ClassReport(
         name=name,
         positives=int(labels.sum()),
@@ -192,7 +196,8 @@ def _class(
         specificity=float((~called[labels == 0]).mean()) if not labels.all() else float("nan"),
         brier=brier(labels, scores),
         reliability=reliability(labels, scores),
-        dice=mean_interval([continuous_dice(grid, box) for grid, box in shown]),
+        dice=mean_interval(each),
+        places=places.reshape(-1, 2),
         spread=mean_interval([spread(grid) for grid, _ in shown]),
         iobb={level: float(np.mean([value > level for value in inside])) for level in IOBB_LEVELS} if shown else {},
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from inference.evaluation.localisation import best_map_threshold, box_of, continuous_dice
+from inference.evaluation.localisation import best_map_threshold, box_of, by_size, continuous_dice
 from inference.evaluation.roc import auc, auc_interval, curve, difference_interval, mean_auc
 from inference.postprocess import at_sensitivity, at_specificity, find_regions, saliency, youden
 
@@ -128,3 +128,11 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_zero_for_the_sam
     assert found.low < found.value < found.high
     assert found.value == pytest.approx(mean_auc(labels, first) - mean_auc(labels, second))
     assert found.high - found.low < alone.high - alone.low
+
+
+def test_values_by_size_of_the_place() -> None:
+    sizes, values = np.array([0.5, 0.1, 0.3, 0.2, 0.6, 0.4]), np.array([5.0, 1.0, 3.0, 2.0, 6.0, 4.0])
+    rows = by_size(sizes, values)
+    assert [(low, high, mean.value) for low, high, mean in rows] == [(0.1, 0.2, 1.5), (0.3, 0.4, 3.5), (0.5, 0.6, 5.5)]
+    assert [mean.value for *_, mean in by_size(sizes[:2], values[:2])] == [1.0, 5.0]
+    assert by_size(np.zeros(0), np.zeros(0)) == []

@@ -143,6 +143,17 @@ def test_a_baseline_of_the_same_parts_stands_on_the_card(
     assert "other parts" in capsys.readouterr().err
 
 
+def test_runs_side_by_side(run: Path, tiny: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sharp = train(replace(tiny, r0=10.0, epochs=1, out=str(tmp_path / "sharp")), lambda text: None)
+    assert main(["compare", str(run), str(sharp)]) == 0
+    text = capsys.readouterr().out
+    assert "| r0 | 5 | 10 |" in text and "DICE by size of the box" in text
+    table = text.split("| AUC | tiny | sharp |")[1]
+    assert all(f"| {name} |" in table for name in CHEST_CLASSES)
+    other = train(replace(tiny, seed=2, epochs=1, out=str(tmp_path / "other")), lambda text: None)
+    assert main(["compare", str(run), str(other)]) == 2 and "other patients" in capsys.readouterr().err
+
+
 def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:
     whole = load(tiny)
     part = load(tiny, {str(whole.patients[5]), str(whole.patients[9])})
