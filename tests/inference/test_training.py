@@ -30,9 +30,9 @@ from inference.training.run import resume, train
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    return TrainConfig("heatmap", "phantoms", str(out), count=24, epochs=2, width=8, growth=4, batch=8,
-                       input_size=(64, 64), threads=1)  # fmt: skip
+    folder = tmp_path_factory.mktemp("runs")
+    return TrainConfig("heatmap", "phantoms", str(folder / "tiny"), count=24, epochs=2, width=8, growth=4, batch=8,
+                       input_size=(64, 64), threads=1, cache=str(folder / "cache"))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,6 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(run: Path, tiny: TrainCon
 
 
 def test_two_processes_train_one_network(tiny: TrainConfig, tmp_path: Path) -> None:
-    load(replace(tiny, cache=str(tmp_path / "cache")))
     sizes = ["--count", "24", "--size", "64", "--width", "8", "--growth", "4", "--batch", "4", "--epochs", "2"]
     command = [
         sys.executable,
@@ -95,7 +94,7 @@ def test_two_processes_train_one_network(tiny: TrainConfig, tmp_path: Path) -> N
         "inference",
     ]
     command += ["train", "heatmap", "--data", "phantoms", *sizes, "--threads", "1", "--devices", "2"]
-    command += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "two")]
+    command += ["--cache", tiny.cache, "--out", str(tmp_path / "two")]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -156,7 +155,7 @@ def test_runs_side_by_side(run: Path, tiny: TrainConfig, tmp_path: Path, capsys:
 
 def test_only_part_of_a_set_is_the_same_part(tiny: TrainConfig) -> None:
     whole = load(tiny)
-    part = load(tiny, {str(whole.patients[5]), str(whole.patients[9])})
+    part = load(replace(tiny, cache=""), {str(whole.patients[5]), str(whole.patients[9])})
     assert np.array_equal(pictures(part), pictures(whole)[[5, 9]])
     assert np.array_equal(places(part), places(whole)[[5, 9]])
     taken = whole.take(np.array([9, 5]))
