@@ -21,7 +21,7 @@ NUMBERS: dict[str, type] = {
     "threads": int, "workers": int, "patience": int, "memory_mb": int, "segments_of": int,
 }  # fmt: skip
 SWITCHES = ("patient_inputs", "deterministic", "tensorboard")
-WORDS = ("root", "start", "network", "pooling", "plan", "precision", "devices", "cache")
+WORDS = ("root", "start", "keep", "network", "pooling", "plan", "precision", "devices", "cache")
 LIMITS = ("stop", "minutes", "patience", "threads", "workers", "devices")
 
 
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--start", help="weights.safetensors of the same network to go on from with this set")
     train.add_argument("--network", choices=("multiresolution", "resnet18"))
     train.add_argument("--pooling", choices=("lse_lba", "lse", "nor", "gm", "mean", "max", "low_pass"))
+    train.add_argument("--keep", choices=("best", "last"), help="epoch whose weights are kept")
     train.add_argument("--plan", choices=("one-cycle", "constant", "plateau"))
     train.add_argument("--precision", choices=("32-true", "16-mixed", "bf16-mixed"))
     train.add_argument("--devices", help="auto, cpu, or a number of GPUs (one process each)")

@@ -58,7 +58,15 @@ def shipped(name: str, seed: int, root: str = "") -> Shipped:
     small = replace(plain, input_size=(64, 64), width=16, growth=12, precision="bf16-mixed", r0=0.0, stop=0)
     before = replace(small, count=2500, epochs=10, patience=10, roi_weight=1.0)
     config = replace(
-        small, data="nih64", root=root, shares=(0.45, 0.1), epochs=30, patience=30, roi_weight=0.0, learning_rate=5e-4
+        small,
+        data="nih64",
+        root=root,
+        shares=(0.45, 0.1),
+        epochs=30,
+        patience=30,
+        roi_weight=0.0,
+        learning_rate=5e-4,
+        keep="last",
     )
     return Shipped("heatmap-chest-nih64", config, before, "It is weak: trained on few images of 64×64 pixels")
 

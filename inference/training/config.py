@@ -70,6 +70,7 @@ class TrainConfig:
     epochs: int = 12  # length of the learning rate's plan
     stop: int = 0  # end after this many epochs of it; 0: all
     patience: int = 4
+    keep: str = "best"  # weights of the best epoch by validation, or "last": few validation patients choose by chance
     batch: int = 16
     plan: str = "one-cycle"  # or "constant", or "plateau" (a tenth after half the patience without gain)
     learning_rate: float = 1e-3
@@ -98,9 +99,11 @@ class TrainConfig:
         return (prepare_whole if self.family == "heatmap" else prepare_breast)(pixels, self.input_size)
 
     def __post_init__(self) -> None:
-        """ValueError for shares that leave no test."""
+        """ValueError for shares that leave no test, and for an unknown `keep`."""
         if not (min(self.shares) > 0 and sum(self.shares) < 1):
             raise ValueError(f"shares {self.shares} must be over 0 and leave something for the test")
+        if self.keep not in {"best", "last"}:
+            raise ValueError(f"keep is {self.keep!r}, it must be best or last")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

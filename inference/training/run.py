@@ -41,7 +41,8 @@ def resume(run: Path, say: Callable[[str], None] = print, **changes: Any) -> Pat
 def train(config: TrainConfig, say: Callable[[str], None] = print, last: Path | None = None) -> Path:
     """Train and write `config.out`: config.json, split.json, history.csv, weights.safetensors, last.ckpt.
 
-    The weights are those of the best validation epoch. ValueError for a set or a setting that cannot be used.
+    The weights are those of the best validation epoch, or of the last (`config.keep`).
+    ValueError for a set or a setting that cannot be used.
     """
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -125,11 +126,11 @@ class Written(Callback):
         """One line of the history; runs after the validation of the epoch."""
         metrics = trainer.callback_metrics
         score, minutes = float(metrics[MONITOR]), self._minutes()
-        if score > self.best:
-            self.best = score
-            if trainer.is_global_zero:
-                state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
-                save_file(state, self.out / WEIGHTS)
+        better = score > self.best
+        self.best = max(score, self.best)
+        if (better or self.config.keep == "last") and trainer.is_global_zero:
+            state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+            save_file(state, self.out / WEIGHTS)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = dict(zip(COLUMNS, (trainer.current_epoch, float(metrics["loss"]), score, rate, minutes), strict=True))
         if trainer.is_global_zero:

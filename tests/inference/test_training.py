@@ -105,6 +105,16 @@ def test_two_processes_train_one_network(tiny: TrainConfig, tmp_path: Path) -> N
     assert all(value.isfinite().all() for value in load_file(tmp_path / "two" / "weights.safetensors").values())
 
 
+def test_the_last_epoch_can_be_kept(tiny: TrainConfig, tmp_path: Path) -> None:
+    out = train(replace(tiny, keep="last", out=str(tmp_path / "last")), lambda text: None)
+    last = torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(
+        torch.equal(value, last[f"network.{name}"]) for name, value in load_file(out / "weights.safetensors").items()
+    )
+    with pytest.raises(ValueError, match="keep"):
+        replace(tiny, keep="worst")
+
+
 def test_same_seed_same_weights(run: Path, tiny: TrainConfig, tmp_path: Path) -> None:
     again = train(replace(tiny, out=str(tmp_path / "again")), lambda text: None)
     first, second = (load_file(folder / "weights.safetensors") for folder in (run, again))
