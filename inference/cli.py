@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="runs side by side, as Markdown")
     compare.add_argument("runs", type=Path, nargs="+")
     compare.add_argument("--out", type=Path, help="default: standard output")
+    compare.add_argument("--figure", type=Path, help="picture (PNG, SVG) of the runs' maps beside each other")
+    compare.add_argument("--show", nargs="+", default=["Nodule", "Cardiomegaly"], help="classes of the picture")
 
     package = commands.add_parser("package", help="make a function package of a run")
     package.add_argument("run", type=Path)
@@ -162,7 +164,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from inference.evaluation.compare import compare
 
-    text = compare(args.runs)
+    comparison = compare(args.runs)
+    text = comparison.markdown()
+    if args.figure:
+        comparison.figure(args.show).savefig(args.figure, dpi=110)
     if args.out:
         args.out.write_text(text, encoding="utf-8")
     else:

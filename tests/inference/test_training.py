@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from inference.cli import main
@@ -154,7 +155,10 @@ def test_a_baseline_of_the_same_parts_stands_on_the_card(
 
 def test_runs_side_by_side(run: Path, tiny: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sharp = train(replace(tiny, r0=10.0, epochs=1, out=str(tmp_path / "sharp")), lambda text: None)
-    assert main(["compare", str(run), str(sharp)]) == 0
+    picture, shown = tmp_path / "maps.png", load(tiny)
+    name = CHEST_CLASSES[int(shown.of(read_split(run / "split.json").test).boxed.sum(axis=0).argmax())]
+    assert main(["compare", str(run), str(sharp), "--figure", str(picture), "--show", name]) == 0
+    assert Image.open(picture).width > 300
     text = capsys.readouterr().out
     assert "| r0 | 5 | 10 |" in text and "DICE by size of the box" in text
     table = text.split("| AUC | tiny | sharp |")[1]
