@@ -75,7 +75,7 @@ def write_card(
         f"{config.growth}, r0 = {config.r0:g}; Adam, {len(report.history)} epochs, seed {config.seed}.",
     ]
     if config.start:
-        lines += ["- Not from scratch: it went on from the weights of an earlier training, on phantoms where shipped."]
+        lines += ["- Not from scratch: it went on from the weights of an earlier training."]
     if command:
         lines += [f"- Made by `{command}`."]
     lines += ["", f"## Held-out test: {report.counts['test_images']} images", ""]
