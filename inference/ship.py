@@ -42,12 +42,20 @@ def shipped(name: str, seed: int, root: str = "") -> Shipped:
     """A function of `NAMES`. ValueError where it needs the folder of a set and none is given."""
     plain = ship_config("malignancy" if name == "malignancy" else "heatmap", seed, "")
     if name == "heatmap":
-        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed"))
+        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed", threads=1))
     if name == "malignancy":
         return Shipped("malignancy-mammo-phantom", plain)
     if name == "segments":
         config = replace(
-            plain, precision="bf16-mixed", segments_of=512, count=1500, width=16, growth=12, epochs=10, stop=0
+            plain,
+            precision="bf16-mixed",
+            threads=1,
+            segments_of=512,
+            count=1500,
+            width=16,
+            growth=12,
+            epochs=10,
+            stop=0,
         )
         return Shipped(
             "heatmap-chest-segments", config, trial="It reads segments, a trial beside the function on whole scans"
