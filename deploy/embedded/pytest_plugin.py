@@ -46,11 +46,12 @@ def _start() -> None:
 
 
 def _own_folders(worker: str) -> None:
-    """Storage of one xdist worker, so that no test sees another worker's files."""
+    """Storage and live channel of one xdist worker, so that no test sees another worker's files or events."""
     root = Path(os.environ["CONCORD_TEST_SERVERS"]) / "workers" / worker
     for variable, name in (("STORAGE_URL", "archive"), ("LANDING_URL", "landing")):
         (root / name).mkdir(parents=True, exist_ok=True)
         os.environ[variable] = (root / name).as_uri()
+    os.environ["CONCORD_CHANNEL_PREFIX"] = f"concord-{worker}"
 
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
