@@ -91,7 +91,7 @@ def read_image(
     """
     limits, name = limits or Limits(), Path(path).name
     try:
-        ds = dcmread(path)
+        ds = dcmread(path, defer_size=1 << 20)  # so that what is too large is refused before its pixels are read
     except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise Unreadable(f"{name}: not a readable DICOM file ({error})") from error
     _check_size(ds, name, limits)

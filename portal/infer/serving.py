@@ -21,7 +21,12 @@ _lock = threading.Lock()
 @cache
 def packages() -> PackageCache:
     """The packages in this process's memory."""
-    return PackageCache(settings.INFERENCE_MEMORY_MB << 20, settings.INFERENCE_DEVICE)
+    return PackageCache(
+        settings.INFERENCE_MEMORY_MB << 20,
+        settings.INFERENCE_DEVICE,
+        settings.INFERENCE_PRECISION,
+        settings.INFERENCE_COMPILE,
+    )
 
 
 @cache
