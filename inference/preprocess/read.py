@@ -211,7 +211,8 @@ def _rescaled(ds: FileDataset, stored: NDArray[Any]) -> Float:
     slope, intercept = float(ds.get("RescaleSlope", 1) or 1), float(ds.get("RescaleIntercept", 0) or 0)
     values = stored.astype(np.float32)
     if (slope, intercept) != (1.0, 0.0):
-        values = values * np.float32(slope) + np.float32(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused by name
+            values = values * np.float32(slope) + np.float32(intercept)
     return values
 
 
