@@ -151,6 +151,10 @@ class FunctionPackage:
         timings = {"read": batch.read_ms, "predict": (time.perf_counter() - started) * 1000}
         return Outputs(batch.images, maps, outputs[1], batch.refused, timings)
 
+    def warm(self) -> None:
+        """One forward pass over nothing, so that the first scan does not pay for what is made once."""
+        self._forward(torch.zeros(1, 1, *self.manifest.input_size))
+
     @torch.inference_mode()
     def _forward(self, pixels: Tensor) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.float32]]:
         try:

@@ -16,6 +16,8 @@ from django.core.management import call_command
 from django.test import Client
 from pydicom.uid import generate_uid
 
+from deploy.embedded.config import StartError
+from deploy.embedded.supervisor import gpu_workers
 from inference.package.errors import WrongHash
 from portal.accounts.models import Organisation
 from portal.archive.models import Instance, Study
@@ -284,6 +286,21 @@ def test_the_scan_page_shows_call_bars_and_provenance(mammography: Study, chest:
     assert client.get(f"/api/v1/studies/{generate_uid()}/runs/").status_code == 404
 
 
+def test_one_gpu_worker_a_device() -> None:
+    [alone] = gpu_workers("")
+    assert (alone.name, dict(alone.env)) == ("gpu", {})
+    several = gpu_workers("cuda:0, cuda:1,cpu")
+    assert [(p.name, p.env["CONCORD_DEVICE"]) for p in several] == [
+        ("gpu-0", "cuda:0"), ("gpu-1", "cuda:1"), ("gpu-2", "cpu"),
+    ]  # fmt: skip
+    for process in (alone, *several):
+        text = " ".join(process.command)
+        assert f"-n {process.name}@concord -Q gpu " in text and "--pool threads" in text
+    for wrong in ("gpu", "cuda:0,cuda:0", "cuda:x"):
+        with pytest.raises(StartError, match="CONCORD_DEVICES"):
+            gpu_workers(wrong)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [(["-Q", "gpu", "--concurrency", "2"], "one process a device"),
@@ -294,3 +311,10 @@ def test_a_gpu_worker_set_up_wrongly_does_not_start(options: list[str], says: st
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     lines = [line for line in ended.stderr.splitlines() if line.startswith("concord:")]
     assert ended.returncode == 78 and len(lines) == 1 and says in lines[0], ended.stderr[-2000:]
+
+
+def test_a_gpu_worker_needs_the_device_that_was_asked_for(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.INFERENCE_DEVICE = "cuda:97"
+    with pytest.raises(SystemExit) as ended:
+        serving.check_gpu_worker(["gpu"], "threads", 4)
+    assert ended.value.code == 78 and "cuda:97" in capsys.readouterr().err
