@@ -8,6 +8,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
     "archive.study_settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
+    "infer.run_planned": ("portal.infer.tasks.prepare_run",),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),
     "infer.run_finished": (
         "portal.programmes.tasks.open_cases",

@@ -270,7 +270,11 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- inference -----------------------------------------------------------------------------------
 PACKAGES_ROOT = env.folder("CONCORD_PACKAGES", BASE_DIR / "inference" / "shipped")
-INFERENCE_DEVICE = env.one_of("CONCORD_DEVICE", ("auto", "cpu", "cuda"), "auto")
+INFERENCE_DEVICE = env.device("CONCORD_DEVICE", "auto")
+INFERENCE_PRECISION = env.one_of("CONCORD_PRECISION", ("auto", "float32", "bfloat16", "float16"), "auto")
+INFERENCE_COMPILE = env.flag("CONCORD_COMPILE")  # networks by torch.compile
+INFERENCE_THREADS = env.number("CONCORD_INFERENCE_THREADS", 0, 0, 1024)  # of a forward pass on a CPU; 0: by PyTorch
+PREPARED_MB = env.number("CONCORD_PREPARED_MB", 4096, 0, 10_000_000)  # network inputs kept on disk
 INFERENCE_MEMORY_MB = env.number("CONCORD_INFERENCE_MEMORY_MB", 4096, 64, 1_000_000)  # weights in memory
 INFERENCE_READERS = env.number("CONCORD_INFERENCE_READERS", 2, 1, 256)  # threads that read images
 INFERENCE_BATCH = env.number("CONCORD_INFERENCE_BATCH", 16, 1, 4096)  # most images of one forward pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,8 +13,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +36,7 @@ class Process:
     name: str
     zone: str
     command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
     child: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -62,6 +64,25 @@ def worker(name: str, queues: str, *options: str) -> list[str]:
     return [*base, "--loglevel", "WARNING", "--without-gossip", "--without-mingle", *options]
 
 
+def gpu_workers(devices: str) -> list[Process]:
+    """One gpu worker for each of the comma-separated devices (cpu, cuda:0, …), or one that follows CONCORD_DEVICE.
+
+    Four threads each: one has its scans in the forward pass while the others read, store, or wait for work.
+    Raises StartError for what is no device, or is named twice.
+    """
+    options = ("--pool", "threads", "--concurrency", "4")
+    names = [name.strip() for name in devices.split(",") if name.strip()]
+    if not names:
+        return [Process("gpu", "app", worker("gpu", "gpu", *options))]
+    for name in names:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or names.count(name) > 1:
+            raise StartError(f"setting CONCORD_DEVICES: {name!r} is no device of its own, like cpu or cuda:0")
+    return [
+        Process(f"gpu-{n}", "app", worker(f"gpu-{n}", "gpu", *options), {"CONCORD_DEVICE": name})
+        for n, name in enumerate(names)
+    ]
+
+
 def processes(home: Home) -> list[Process]:
     """All processes, in the order in which they start; they end in the opposite order."""
     web = [PYTHON, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
@@ -73,7 +94,7 @@ def processes(home: Home) -> list[Process]:
         Process("dicom", "identities", [PYTHON, "manage.py", "dicom_listener"]),
         Process("identities", "identities", worker("identities", "identities", "--concurrency", "2")),
         Process("default", "app", worker("default", "default,export", "--concurrency", "2")),
-        Process("gpu", "app", worker("gpu", "gpu", "--pool", "threads", "--concurrency", "8")),
+        *gpu_workers(os.environ.get("CONCORD_DEVICES", "")),
         Process("beat", "app", beat),
     ]
 
@@ -138,7 +159,7 @@ class Supervisor:
         process.child = children.start(
             list(process.command),
             cwd=ROOT,
-            env=self.home.env(process.zone),
+            env={**self.home.env(process.zone), **process.env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -160,7 +181,7 @@ class Supervisor:
             return
         prefix = f"{time.strftime('%H:%M:%S')} {name:<10} | "
         if sys.stdout.isatty():
-            prefix = f"\033[{COLOURS.get(name, '1')}m{prefix}\033[0m"
+            prefix = f"\033[{COLOURS.get(name.partition('-')[0], '1')}m{prefix}\033[0m"
         print(prefix + line, flush=True)
 
     # --- while it runs -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -56,6 +57,14 @@ def one_of(name: str, choices: tuple[str, ...], default: str) -> str:
     value = os.environ.get(name, "") or default
     if value not in choices:
         stop(name, f"{value!r} is not one of {', '.join(choices)}")
+    return value
+
+
+def device(name: str, default: str) -> str:
+    """Return auto, cpu, cuda or one numbered device such as cuda:1."""
+    value = os.environ.get(name, "") or default
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        stop(name, f"{value!r} is not one of auto, cpu, cuda, cuda:0, cuda:1 …")
     return value
 
 

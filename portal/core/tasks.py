@@ -27,20 +27,25 @@ def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
     return {"queue": QUEUES[name]} if name in QUEUES else None
 
 
-def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
+def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable[[Body], Any]:
     def decorate(body: Body) -> Any:
+        name = f"{body.__module__}.{body.__name__}"
+
         @functools.wraps(body)
-        def run(*args: Any, outbox_id: int | None = None, **payload: Any) -> None:
+        def run(key: str = "", outbox_id: int | None = None, **payload: Any) -> None:
             close_old_connections()
             with (
-                structlog.contextvars.bound_contextvars(task=body.__name__, key=args[0] if args else None),
-                outbox.lease(outbox_id, private=queue == "identities") as mine,
+                structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),
+                outbox.lease(outbox_id, key, name, private=queue == "identities", more=together) as held,
             ):
-                if mine:
-                    with metrics.task(body.__name__):
-                        body(*args, **payload)
+                if not together and not held.keys:
+                    return
+                with metrics.task(body.__name__):
+                    if together:
+                        body(held, **payload)
+                    else:
+                        body(*([key] if key else []), **payload)
 
-        name = f"{body.__module__}.{body.__name__}"
         QUEUES[name] = queue
         return app.task(
             name=name,
@@ -57,7 +62,8 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
 short_task = _house("default", 60, 90)
 export_task = _house("export", 1800, 1860)
 identity_task = _house("identities", 300, 330)
-gpu_task = _house("gpu", 900, 930)
+# its body gets the rows that are held instead of a key, perhaps none, and may take more of them that wait
+gpu_task = _house("gpu", 900, 930, together=True)
 
 
 @short_task

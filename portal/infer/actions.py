@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+
+import structlog
 from django.db import transaction
 from django.utils import timezone
 
@@ -10,7 +13,12 @@ from portal.core import live, outbox
 from portal.core.errors import Refused
 from portal.functions.models import FunctionVersion
 from portal.functions.queries import choose
+from portal.infer.inputs import preparation_of, prepare_study
 from portal.infer.models import Run
+
+log = structlog.get_logger(__name__)
+
+PREPARING = "preparing"
 
 
 def plan_runs(study_pk: int) -> list[Run]:
@@ -30,14 +38,38 @@ def queue_run(study: Study, version: FunctionVersion) -> Run | None:
             study=study,
             version=version,
             study_revision=study.revision,
-            defaults={"organisation_id": study.organisation_id, "state": Run.State.QUEUED},
+            defaults={
+                "organisation_id": study.organisation_id,
+                "state": Run.State.QUEUED,
+                "priority": study.priority,
+            },
         )
         if new:
             outdated = Run.objects.filter(study=study, version=version, state=Run.State.QUEUED)
             for old in outdated.filter(study_revision__lt=study.revision):
                 old.advance(Run.State.CANCELLED)
-            outbox.emit("infer.run_queued", run.pk)
+            outbox.emit("infer.run_planned", run.pk)
     return run if new else None
+
+
+def prepare_run(run_pk: uuid.UUID | str) -> None:
+    """Make the inputs of a queued run, then hand it to the gpu workers, whether or not they could be made.
+
+    Tried once: a run at which a worker died while it prepared goes on as it is, and its own attempts are counted.
+    """
+    run = Run.objects.select_related("version", "study").get(pk=run_pk)
+    if run.state != Run.State.QUEUED or run.ready:
+        return
+    preparation = preparation_of(run.version.manifest)
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED, ready=False)
+    if preparation is not None and run.stage != PREPARING and waiting.update(stage=PREPARING):
+        try:
+            prepare_study(run.study, preparation)
+        except Exception:  # whatever it is, the run meets it again and says so
+            log.exception("infer.not_prepared", run=str(run.pk))
+    with transaction.atomic():
+        if waiting.update(ready=True, stage=""):
+            outbox.emit("infer.run_queued", run.pk)
 
 
 def cancel(run: Run) -> Run:
@@ -56,7 +88,7 @@ def cancel(run: Run) -> Run:
 def retry(run: Run) -> Run:
     """Queue a failed run again, with its attempts counted anew. Raises Refused for any other."""
     with transaction.atomic():
-        fresh = {"error": "", "error_code": "", "progress": 0.0, "stage": "", "attempts": 0}
+        fresh = {"error": "", "error_code": "", "progress": 0.0, "stage": "", "attempts": 0, "ready": True}
         if run.state != Run.State.FAILED or not run.advance(Run.State.QUEUED, **fresh):
             raise Refused("wrong_state", "Only a failed run can be tried again.")
         outbox.emit("infer.run_queued", run.pk)
