@@ -13,6 +13,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         "portal.programmes.tasks.open_cases",
         "portal.second_read.tasks.compare_run",
         "portal.billing.tasks.record_run",
+        "portal.export.tasks.queue_run_returns",
     ),
     "read.submitted": (
         "portal.second_read.tasks.compare_reading",

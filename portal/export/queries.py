@@ -36,7 +36,9 @@ def data_sets(user: Any) -> QuerySet[DataSet]:
 def returns(user: Any) -> QuerySet[Return]:
     """Returns of the organisations whose ways out the user administers, newest first."""
     rows = Return.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN))
-    return rows.select_related("destination", "case__programme").order_by("-queued_at", "pk")
+    return rows.select_related("destination", "case__programme", "run__version__function", "run__study").order_by(
+        "-queued_at", "pk"
+    )
 
 
 def destinations(user: Any) -> QuerySet[Destination]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.db.models import Q
 
 from portal.core.tables import Column, Filter, Table
+from portal.export.kinds import KINDS
 from portal.export.models import DataSet, Destination, Return
 from portal.programmes.models import Programme
 
@@ -41,16 +42,20 @@ def returns(destinations: Iterable[Destination]) -> Table:
         (
             Column("state", "State", lambda r: Return.State(r.state).label, fixed=True),
             Column("destination", "Destination", lambda r: r.destination.name, order="destination__name"),
-            Column("case", "Case", lambda r: f"{r.case.programme.name} case {r.case.number}", fixed=True),
+            Column("case", "Result of", lambda r: r.about, fixed=True),
+            Column("format", "What", lambda r: r.what),
             Column("with", "Went out with", _went, css="tight"),
             Column("attempts", "Attempts", lambda r: r.attempts, order="attempts", css="num"),
             Column("queued", "Queued", lambda r: r.queued_at, order="queued_at", css="tight"),
+            Column("answer", "Answer", lambda r: r.answer, extra=True),
+            Column("objects", "Objects", lambda r: r.objects_count, css="num", extra=True),
             Column("sent", "Acknowledged", lambda r: r.sent_at, order="sent_at", nullable=True, css="tight"),
             Column("next", "Next try", lambda r: r.next_at, order="next_at", nullable=True, css="tight"),
         ),
         (
             Filter("state", "State", lambda v: Q(state=v), Return.State.choices, "chips"),
             Filter("destination", "Destination", lambda v: Q(destination=int(v)), choices),
+            Filter("what", "What", lambda v: Q(format=v), [(key, kind.words) for key, kind in KINDS.items()]),
         ),
         sort="-queued",
         bulk=True,

@@ -19,6 +19,7 @@ from portal.core.errors import Refused
 from portal.export import actions, queries, tables
 from portal.export.forms import DestinationForm
 from portal.export.models import DataSet
+from portal.export.returns import actions as returns_actions
 from portal.ingest.queries import as_uuid
 from portal.programmes.models import Programme
 from portal.programmes.queries import access_programme
@@ -100,7 +101,7 @@ def returns_retry(request: HttpRequest) -> HttpResponse:
     require_role(request.user, organisation, Role.PACS_ADMIN)
     mine = queries.returns(request.user).filter(organisation=organisation)
     rows = [get_object_or_404(mine, pk=key) for key in bulk.chosen(request) if as_uuid(key)]
-    bulk.each(request, rows, lambda row: actions.retry_return(request.user, row),
+    bulk.each(request, rows, lambda row: returns_actions.retry_return(request.user, row),
               "result", "results", "on the way again")  # fmt: skip
     return bulk.back(request, "returns")
 
@@ -111,8 +112,8 @@ def return_retry(request: HttpRequest, return_id: Any) -> HttpResponse:
     """Send a failed return again now."""
     row = get_object_or_404(queries.returns(request.user), pk=return_id)
     try:
-        actions.retry_return(request.user, row)
-        messages.success(request, f"Case {row.case.number} is on its way to {row.destination} again.")
+        returns_actions.retry_return(request.user, row)
+        messages.success(request, f"{row.about} is on its way to {row.destination} again.")
     except Refused as error:
         messages.error(request, error.message)
     return redirect("returns")
@@ -120,7 +121,7 @@ def return_retry(request: HttpRequest, return_id: Any) -> HttpResponse:
 
 @login_required
 def destinations(request: HttpRequest) -> HttpResponse:
-    """PACS that take results."""
+    """Everything that takes results."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.PACS_ADMIN)
     rows = queries.destinations(request.user).filter(organisation=organisation)
@@ -137,9 +138,22 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
     form = DestinationForm(request.POST or None, instance=row, organisation=organisation)
     if request.method == "POST" and form.is_valid():
         try:
-            actions.save_destination(request.user, form.save(commit=False))
+            actions.save_destination(request.user, form.save(commit=False), form.new_secret)
             messages.success(request, "The destination was saved.")
             return redirect("destinations")
         except Refused as error:
             form.add_error(None, error.message)
     return render(request, "export/destination_edit.html", {"form": form, "destination": row})
+
+
+@login_required
+@require_POST
+def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
+    """Ask a destination whether it is there."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    row = get_object_or_404(queries.destinations(request.user).filter(organisation=organisation), pk=destination_id)
+    try:
+        messages.success(request, f"{actions.test_destination(request.user, row)}.")
+    except Refused as error:
+        messages.error(request, error.message)
+    return redirect("destinations")

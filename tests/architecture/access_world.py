@@ -99,7 +99,7 @@ class World:
             organisation=lakeside, source=source, state=Receipt.State.QUARANTINED, size=1, digest="0" * 64, reason="x"
         )
         peer = Destination.objects.create(
-            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="h", port=104
+            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="127.0.0.1", port=1
         )
         back = Return.objects.create(organisation=lakeside, destination=peer, case=case, state="failed")
         rule = HeaderRule.objects.create(

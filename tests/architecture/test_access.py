@@ -71,7 +71,7 @@ INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
 WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
 SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
-PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104"}
+PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104", "kind": "dimse", "wants": ["sr"]}
 RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
@@ -95,6 +95,7 @@ ROUTES: dict[str, Route] = {
     "destinations/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "destinations/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PEER),
     "destinations/<destination_id>/": Route(get=DAVE, post=DAVE, ids={"destination_id": "peer"}, body=PEER),
+    "destinations/<destination_id>/test/": Route(post=DAVE, ids={"destination_id": "peer"}),
     "account/organisation/": Route(post=ALL, own=POST, body={"organisation": "lakeside"}),
     "account/members/": Route(get=GRACE, post=GRACE, own=BOTH, shows="alice_name", seen_by=GRACE),
     "account/members/<pk>/": Route(post=GRACE, ids={"pk": "membership"}, body={"roles": ["auditor"], "active": "on"}),

@@ -163,6 +163,7 @@ def test_destinations_are_administered_in_the_portal(cast: Cast) -> None:
     dave = client(cast, "dave")
     assert "No destination yet" in dave.get("/destinations/").content.decode()
     values = {"name": "Owner", "ae_title": "OWNER", "host": "pacs.lakeside.test", "port": "11112", "automatic": "on"}
+    values |= {"kind": "dimse", "wants": ["sr", "gsps"]}
     for wrong in ({"ae_title": "a b"}, {"ae_title": "A\\B"}, {"port": "0"}, {"port": "70000"}, {"host": "http://x/"}):
         assert dave.post("/destinations/new/", {**values, **wrong}).status_code == 200
     assert Destination.objects.count() == 0

@@ -84,6 +84,13 @@ export interface Run {
   images: RunImage[];
 }
 
+/** A window in the image's values after rescale, and whether grey was turned over. */
+export interface Shown {
+  centre: number;
+  width: number;
+  inverted: boolean;
+}
+
 export interface Draft {
   revision: number;
   answers: Answers;
