@@ -17,14 +17,14 @@ from portal.accounts.queries import require_role
 from portal.core import live, outbox, storage
 from portal.core.errors import Refused
 from portal.core.sealed import seal
-from portal.export import queries, table
 from portal.export.models import DataSet, Destination, Return
 from portal.export.send import NotSent, dimse, mllp, web
+from portal.export.sets import CONTAINERS, FORMATS
+from portal.export.sets.container import write
 from portal.programmes.models import Programme
 from portal.programmes.queries import is_coordinator
 
 log = structlog.get_logger(__name__)
-FORMATS = ("table",)
 KINDS = Destination.Kind
 
 
@@ -40,16 +40,19 @@ def advance(row: Return | DataSet, after: str, **fields: Any) -> bool:
 
 
 @transaction.atomic
-def ask_data_set(user: Any, programme: Programme, kind: str) -> DataSet:
-    """Queue a data set of a programme; coordinators only."""
+def ask_data_set(user: Any, programme: Programme, kind: str, container: str = "zip") -> DataSet:
+    """Queue a data set of a programme in a format (sets.FORMATS) and container (zip, tar); coordinators only."""
     if not is_coordinator(user, programme.organisation_id):
         raise Refused("not_found", "Not found.", status=404)
     if kind not in FORMATS:
         raise Refused("invalid", f"Formats are {', '.join(FORMATS)}.", status=422)
+    if container not in CONTAINERS:
+        raise Refused("invalid", f"Containers are {', '.join(CONTAINERS)}.", status=422)
     row = DataSet.objects.create(
         organisation_id=programme.organisation_id,
         programme=programme,
         format=kind,
+        container=container,
         asked_by=user,
         state=DataSet.State.QUEUED,
     )
@@ -67,23 +70,28 @@ def build_data_set(data_set_pk: uuid.UUID | str) -> DataSet:
         advance(row, DataSet.State.BUILDING)
     if row.state != DataSet.State.BUILDING:
         return row
-    about = {"programme": row.programme.slug, "made_at": timezone.now(), "notice": "Research use only."}
+    about = {
+        "programme": row.programme.slug,
+        "format": row.format,
+        "made_at": timezone.now(),
+        "notice": "Research use only.",
+    }
     try:
-        with tempfile.NamedTemporaryFile(suffix=".zip") as file:
+        with tempfile.NamedTemporaryFile() as file:
             with transaction.atomic():  # one view of the programme for all tables
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                table.write(file, queries.tables(row.programme), about)
+                content = write(file, row.container, FORMATS[row.format].files(row.programme), about)
             size = file.tell()
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            name = storage.archive().save(f"exports/{row.pk}.zip", File(file))
+            name = storage.archive().save(f"exports/{row.pk}.{CONTAINERS[row.container]}", File(file))
     except Exception as error:
         log.exception("export.data_set_not_made", data_set=str(row.pk))
         advance(row, DataSet.State.FAILED, error=f"{type(error).__name__}: {error}"[:300])
         return row
-    fields = {"name": name, "size": size, "sha256": digest, "ready_at": timezone.now()}
+    fields = {"name": name, "size": size, "sha256": digest, "content_sha256": content, "ready_at": timezone.now()}
     if not advance(row, DataSet.State.READY, **fields):
         storage.archive().delete(name)  # another worker was faster; the storage gave each its own name
     return row

@@ -146,11 +146,13 @@ class DataSet(StateModel):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     programme = models.ForeignKey(Programme, on_delete=models.CASCADE, related_name="data_sets")
-    format = models.CharField(max_length=12)
+    format = models.CharField(max_length=12)  # key of export.sets.FORMATS
+    container = models.CharField(max_length=3, default="zip")  # key of export.sets.CONTAINERS
     asked_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
     name = models.CharField(max_length=200, blank=True)
     size = models.BigIntegerField(default=0)
-    sha256 = models.CharField(max_length=64, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)  # of the file
+    content_sha256 = models.CharField(max_length=64, blank=True)  # of what is in it, whatever the container and day
     error = models.CharField(max_length=300, blank=True)
     asked_at = models.DateTimeField(default=timezone.now)
     ready_at = models.DateTimeField(null=True)

@@ -9,6 +9,7 @@ from django.db.models import Q
 from portal.core.tables import Column, Filter, Table
 from portal.export.kinds import KINDS
 from portal.export.models import DataSet, Destination, Return
+from portal.export.sets import FORMATS
 from portal.programmes.models import Programme
 
 
@@ -19,15 +20,18 @@ def data_sets(programmes: Iterable[Programme]) -> Table:
         (
             Column("state", "State", lambda d: DataSet.State(d.state).label, css="tight", fixed=True),
             Column("programme", "Programme", lambda d: d.programme.name, order="programme__name", fixed=True),
+            Column("format", "Format", lambda d: FORMATS[d.format].words),
             Column("asked", "Asked for", lambda d: d.asked_at, order="asked_at", css="tight"),
             Column("by", "By", lambda d: d.asked_by and str(d.asked_by)),
             Column("ready", "Ready", lambda d: d.ready_at, order="ready_at", nullable=True, css="tight"),
             Column("size", "Size", lambda d: d.size, order="size", css="num"),
             Column("sha256", "SHA-256 of the file", lambda d: d.sha256, css="wrap"),
+            Column("content", "SHA-256 of the content", lambda d: d.content_sha256, css="wrap", extra=True),
             Column("file", "File", lambda d: d.name.rpartition("/")[2], css="tight"),
         ),
         (
             Filter("programme", "Programme", lambda v: Q(programme__slug=v), [(p.slug, p.name) for p in programmes]),
+            Filter("format", "Format", lambda v: Q(format=v), [(key, one.words) for key, one in FORMATS.items()]),
             Filter("state", "State", lambda v: Q(state=v), DataSet.State.choices),
         ),
         sort="-asked",

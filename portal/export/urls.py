@@ -2,7 +2,7 @@
 
 from django.urls import include, path, re_path
 
-from portal.export import views
+from portal.export import api, views
 from portal.export.report import api as fhir
 
 urlpatterns = [
@@ -10,6 +10,8 @@ urlpatterns = [
     re_path(r"^fhir/metadata/?$", fhir.Capabilities.as_view()),
     re_path(r"^fhir/DiagnosticReport/?$", fhir.DiagnosticReports.as_view()),
     re_path(r"^fhir/DiagnosticReport/(?P<report_id>\d{1,15})/?$", fhir.DiagnosticReportView.as_view()),
+    path("api/v1/programmes/<slug:slug>/data-sets/", api.DataSets.as_view()),
+    path("api/v1/programmes/<slug:slug>/data-sets/<uuid:data_set>/file/", api.DataSetFile.as_view()),
     path("data-sets/", views.data_sets, name="data_sets"),
     path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
     path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),

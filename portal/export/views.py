@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
-from portal.archive.delivery import byte_range
-from portal.core import bulk, storage
+from portal.core import bulk
 from portal.core.errors import Refused
 from portal.export import actions, queries, tables
+from portal.export.delivery import file_of
 from portal.export.forms import DestinationForm
-from portal.export.models import DataSet
 from portal.export.returns import actions as returns_actions
+from portal.export.sets import CONTAINERS, FORMATS
 from portal.ingest.queries import as_uuid
 from portal.programmes.models import Programme
 from portal.programmes.queries import access_programme
 
-PIECE = 1 << 20
-
 
 @login_required
 def data_sets(request: HttpRequest) -> HttpResponse:
-    """Every data set of the organisation, newest first; changes by itself while one is being made."""
+    """Every data set of the organisation, newest first; changes by itself while one is being made. POST asks for one."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.COORDINATOR)
+    if request.method == "POST":
+        return ask(request, request.POST.get("programme", ""))
     programmes = Programme.objects.filter(organisation=organisation).order_by("name")
     page = tables.data_sets(programmes).page(
         request.GET, queries.data_sets(request.user).filter(organisation=organisation)
     )
     if isinstance(page, HttpResponse):
         return page
-    return render(request, "export/data_sets.html", {"table": page, "programmes": programmes})
+    context = {
+        "table": page,
+        "programmes": programmes,
+        "formats": [(key, one.words) for key, one in FORMATS.items()],
+        "containers": list(CONTAINERS.items()),
+    }
+    return render(request, "export/data_sets.html", context)
 
 
 @login_required
@@ -46,39 +51,19 @@ def data_sets(request: HttpRequest) -> HttpResponse:
 def ask(request: HttpRequest, slug: str) -> HttpResponse:
     """Queue a data set of a programme."""
     programme = access_programme(request.user, slug, "manage")
-    actions.ask_data_set(request.user, programme, "table")
-    messages.success(request, f"A data set of {programme} is being made.")
+    try:
+        wanted = request.POST.get("format", "table"), request.POST.get("container", "zip")
+        actions.ask_data_set(request.user, programme, *wanted)
+        messages.success(request, f"A data set of {programme} is being made.")
+    except Refused as error:
+        messages.error(request, error.message)
     return redirect("data_sets")
 
 
 @login_required
-def download(request: HttpRequest, slug: str, data_set: Any) -> FileResponse | HttpResponse:
+def download(request: HttpRequest, slug: str, data_set: Any) -> FileResponse:
     """The file of a data set that is ready; a part of it by `Range`, so that a broken download is taken up again."""
-    programme = access_programme(request.user, slug, "manage")
-    row = DataSet.objects.filter(pk=data_set, programme=programme, state=DataSet.State.READY).first()
-    if row is None or not storage.archive().exists(row.name):
-        raise Http404
-    file = storage.archive().open(row.name)
-    tag = f'"{row.sha256[:32]}"'
-    wanted = byte_range(request.headers.get("Range", ""), row.size)
-    if wanted and request.headers.get("If-Range", tag) == tag:
-        first, last = wanted
-        file.seek(first)
-        answer = FileResponse(_piece(file, last - first + 1), status=206, content_type="application/zip")
-        answer["Content-Range"] = f"bytes {first}-{last}/{row.size}"
-        answer["Content-Length"] = str(last - first + 1)
-    else:
-        answer = FileResponse(file, content_type="application/zip")
-    answer["Content-Disposition"] = f'attachment; filename="{slug}-{row.asked_at:%Y%m%d-%H%M}.zip"'
-    answer["Accept-Ranges"], answer["ETag"] = "bytes", tag
-    return answer
-
-
-def _piece(file: Any, size: int) -> Iterator[bytes]:
-    with file:
-        while size > 0 and (data := file.read(min(PIECE, size))):
-            size -= len(data)
-            yield data
+    return file_of(request, queries.ready_data_set(request.user, slug, data_set))
 
 
 @login_required

@@ -12,6 +12,7 @@ from django.test import Client
 from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.billing.models import LedgerEntry
+from portal.consensus.models import Truth
 from portal.core import storage
 from portal.export.models import DataSet, Destination, Return
 from portal.functions.models import FunctionVersion, InferenceFunction
@@ -19,6 +20,7 @@ from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
+from portal.reports.models import Report
 from tests.factories.reading import Cast, answers, open_case
 
 LAKESIDE = ("alice", "bob", "carol", "erin", "dave", "grace", "ada", "noel")
@@ -102,6 +104,10 @@ class World:
             organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="127.0.0.1", port=1
         )
         back = Return.objects.create(organisation=lakeside, destination=peer, case=case, state="failed")
+        Truth.objects.create(organisation=lakeside, case=case, origin="person", positive=True)
+        report = Report.objects.create(
+            organisation=lakeside, case=case, template_id="plain", template_version="1", text="Nothing found."
+        )
         rule = HeaderRule.objects.create(
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )
@@ -139,6 +145,7 @@ class World:
             "data_set": data_set.pk,
             "peer": peer.pk,
             "peer_name": peer.name,
+            "report": report.pk,
             "return": back.pk,
             "source": source.pk,
             "source_name": source.name,

@@ -89,6 +89,13 @@ ROUTES: dict[str, Route] = {
     "programmes/<slug>/data-sets/<data_set>/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
     "programmes/<slug>/cases/<number>/report/": Route(get=CAROL, ids=CASE),
     "data-sets/": Route(get=CAROL, own=GET, shows="data_set", seen_by=CAROL),
+    "api/v1/programmes/<slug>/data-sets/": Route(
+        get=CAROL, post=CAROL, ids=PROGRAMME, body={"format": "csv"}, shows="data_set", seen_by=CAROL
+    ),
+    "api/v1/programmes/<slug>/data-sets/<data_set>/file/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
+    "fhir/metadata": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport/<report_id>": Route(get=CAROL, ids={"report_id": "report"}),
     "returns/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "returns/retry/": Route(post=DAVE, body={"row": "return", "do": "retry"}),
     "returns/<return_id>/retry/": Route(post=DAVE, ids={"return_id": "return"}),
@@ -250,7 +257,7 @@ def answered(answer: Answer, method: str) -> bool:
 
 
 def is_api(pattern: str) -> bool:
-    return pattern.startswith(("api/", "dicomweb/"))
+    return pattern.startswith(("api/", "dicomweb/", "fhir/"))
 
 
 @pytest.mark.parametrize("name", LAKESIDE)

@@ -13,7 +13,6 @@ import pydicom
 import pytest
 from django.core.management import call_command
 
-from portal.archive.models import Instance, Study
 from portal.core.sealed import seal
 from portal.deidentify.models import VaultPatient
 from portal.export import tasks
@@ -37,7 +36,7 @@ OF_RUN = [key for key, kind in KINDS.items() if kind.of == "run"]
 @pytest.fixture
 def breast(cast: Cast, tmp_path: Path) -> tuple[list[pydicom.Dataset], Run]:
     call_command("concord_register_packages")
-    originals, study = arrived(cast, tmp_path / "in", 41)
+    originals, study = arrived(cast, tmp_path / "in", 41, (640, 520))
     run = next(r for r in actions.plan_runs(study.pk) if r.version.function.output_type == "malignancy")
     run = execute.execute_run(run.pk)
     assert run.state == Run.State.DONE and run.result.call, run.error
@@ -127,7 +126,7 @@ def test_orthanc_takes_all_kinds_by_both_ways_under_the_owners_identity(
 ) -> None:
     originals, run = breast
     everything = [key for key, kind in KINDS.items() if "dimse" in kind.takers]
-    case = settled_case(cast, run.study, [_drawn(run.study)])
+    case = settled_case(cast, run.study, _drawn(run))
     with orthanc(tmp_path / "orthanc") as peer:
         destination(cast, peer.port, ae_title="ORTHANC", wants=everything, restore_identity=True)
         tasks.queue_returns(str(case.pk))
@@ -143,7 +142,7 @@ def test_orthanc_takes_all_kinds_by_both_ways_under_the_owners_identity(
         assert Counter(ds.SOPClassUID.name for ds in got) == {
             "Comprehensive SR Storage": 2,
             "Grayscale Softcopy Presentation State Storage": 2,
-            "Segmentation Storage": 5,
+            "Segmentation Storage": 4 + len({lesion["sop_uid"] for lesion in run.result.lesions}),
             "Parametric Map Storage": 4,
             "Secondary Capture Image Storage": 4,
         }
@@ -174,9 +173,7 @@ def test_orthanc_takes_all_kinds_by_both_ways_under_the_owners_identity(
         assert (row.state, row.error) == ("failed", "web answered 401") and row.next_at
 
 
-def test_whose_identity_is_not_in_the_vault_is_not_sent(
-    cast: Cast, breast: tuple[list[pydicom.Dataset], Run]
-) -> None:
+def test_whose_identity_is_not_in_the_vault_is_not_sent(cast: Cast, breast: tuple[list[pydicom.Dataset], Run]) -> None:
     _, run = breast
     destination(cast, 104, wants=["model-sc"], restore_identity=True)
     VaultPatient.objects.all().delete()
@@ -186,13 +183,17 @@ def test_whose_identity_is_not_in_the_vault_is_not_sent(
     assert row.state == "failed" and row.next_at is None and "Unknown" in row.error
 
 
-def _drawn(study: Study) -> dict[str, Any]:
-    uid = Instance.objects.filter(study=study).order_by("pk")[0].sop_uid
-    return {"id": "a", "tool": "freehand", "frame": 1, "sop_uid": uid, "label": "mass",
-            "points_px": [[30.5, 40.25], [60, 52], [40.5, 80.25]]}  # fmt: skip
+def _drawn(run: Run) -> list[dict[str, Any]]:
+    """What a reader draws who sees what the model sees."""
+    marks = []
+    for n, lesion in enumerate(run.result.lesions):
+        x0, y0, x1, y1 = lesion["box"]
+        points = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
+        marks.append({"id": str(n), "tool": "freehand", "frame": 1, "sop_uid": lesion["sop_uid"], "label": "mass",
+                      "points_px": points, "rating": 90})  # fmt: skip
+    return marks
 
 
 def _send_all() -> None:
     for key in owed("export.return_queued"):
         tasks.send_return(key)
-

@@ -52,7 +52,7 @@ def echo(destination: Destination) -> str:
 
 
 def _associate(ae: AE, destination: Destination) -> Association:
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = 20, 60, 60  # a busy PACS may take its time
     ae.connection_timeout = 10
     how: dict[str, Any] = {"ae_title": destination.ae_title}
     if destination.tls:
