@@ -26,7 +26,7 @@ from portal.programmes.queries import access_programme
 
 @login_required
 def data_sets(request: HttpRequest) -> HttpResponse:
-    """Every data set of the organisation, newest first; changes by itself while one is being made. POST asks for one."""
+    """Every data set of the organisation, newest first; live while one is being made. POST asks for one."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.COORDINATOR)
     if request.method == "POST":

@@ -51,7 +51,8 @@ def unpacked(row: DataSet, folder: Path) -> Path:
     if row.container == "zip":
         zipfile.ZipFile(io.BytesIO(data)).extractall(folder)
     else:
-        tarfile.open(fileobj=io.BytesIO(data)).extractall(folder, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(folder, filter="data")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["content_sha256"] == row.content_sha256
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -83,8 +84,8 @@ def read_case(cast: Cast, tmp_path: Path) -> tuple[list[pydicom.Dataset], Case, 
 
 
 @db
-def test_coco_under_pycocotools(cast: Cast, read_case: Any, tmp_path: Path, capsys: Any) -> None:
-    originals, case, uids = read_case
+def test_coco_under_pycocotools(cast: Cast, read_case: Any, tmp_path: Path) -> None:
+    originals, case, _ = read_case
     folder = made(cast, "coco", tmp_path / "out", "tar")
     coco = COCO(str(folder / "annotations" / "readers.json"))
     assert len(coco.imgs) == 4
@@ -109,7 +110,7 @@ def test_coco_under_pycocotools(cast: Cast, read_case: Any, tmp_path: Path, caps
 
 @db
 def test_nifti_and_nnunet_under_nibabel(cast: Cast, read_case: Any, tmp_path: Path) -> None:
-    originals, case, uids = read_case
+    _, case, uids = read_case
     folder = made(cast, "nifti", tmp_path / "nifti")
     values = json.loads((folder / "labels.json").read_text())
     volumes = sorted((folder / "images").iterdir())

@@ -62,7 +62,7 @@ print(summary(fit))
 
 
 def imrmc(rows: Sequence[Rating], title: str) -> bytes:
-    """Header, `BEGIN DATA:`, a row of truth for each case (reader -1, modality 0), then `reader,case,modality,score`."""
+    """Header, `BEGIN DATA:`, each case's truth (reader -1, modality 0), then `reader,case,modality,score`."""
     truths = dict(sorted((row.case, row.truth) for row in rows))
     ones = sum(truths.values())
     lines = [
