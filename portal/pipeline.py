@@ -7,13 +7,19 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.received": ("portal.deidentify.tasks.deidentify_receipt",),
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
-    "archive.study_settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
+    "archive.study_settled": (
+        "portal.infer.tasks.plan_runs",
+        "portal.programmes.tasks.make_cases",
+        "portal.archive.tasks.measure_study",
+    ),
     "infer.run_planned": ("portal.infer.tasks.prepare_run",),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),
     "infer.run_finished": (
         "portal.programmes.tasks.open_cases",
+        "portal.programmes.tasks.raise_priority",
         "portal.second_read.tasks.compare_run",
         "portal.billing.tasks.record_run",
+        "portal.export.tasks.queue_run_returns",
     ),
     "read.submitted": (
         "portal.second_read.tasks.compare_reading",

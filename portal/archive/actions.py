@@ -16,6 +16,7 @@ from portal.archive.files import local_copy, publish
 from portal.archive.headers import SERIES_KEYWORDS, STUDY_KEYWORDS, Parsed, Unstorable, parse
 from portal.archive.metadata import build_series_metadata
 from portal.archive.models import Instance, Patient, Series, Study
+from portal.archive.scoring import priority_of
 from portal.core import outbox, storage
 from portal.core.live import announce, audience_group
 from portal.ingest.models import Receipt
@@ -63,7 +64,7 @@ def settle_study(study_pk: int, quiet: object = None) -> bool:
             return False
         for series in study.series.exclude(metadata_revision=F("instance_count")):
             build_series_metadata(series)
-        study.advance(Study.State.SETTLED)
+        study.advance(Study.State.SETTLED, priority=priority_of(study))
         outbox.emit("archive.study_settled", study.pk)
         _announce(study)
     return True

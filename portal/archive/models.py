@@ -34,7 +34,7 @@ class Patient(models.Model):
 
 
 # the counters grow with every instance and say nothing that the instances do not
-@pghistory.track(exclude=["headers", "series_count", "instance_count", "revision", "last_instance_at"])
+@pghistory.track(exclude=["headers", "series_count", "instance_count", "revision", "last_instance_at", "quality_parts"])
 class Study(StateModel):
     """One examination. `arriving` until no instance came for a while, then `settled`."""
 
@@ -60,6 +60,7 @@ class Study(StateModel):
     patient_age = models.PositiveSmallIntegerField(null=True)  # years at the study, capped at 89
     priority = models.SmallIntegerField(default=0)  # higher is sooner
     image_quality = models.FloatField(null=True)
+    quality_parts = models.JSONField(default=list)  # of the images that were looked at: quality.Quality as JSON
     headers = models.JSONField(default=dict)  # study-level DICOM JSON
     series_count = models.PositiveIntegerField(default=0)
     instance_count = models.PositiveIntegerField(default=0)

@@ -10,6 +10,7 @@ from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
+from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
 from portal.core.tables import day
 
@@ -43,15 +44,22 @@ CONDITIONS: dict[str, Callable[[str], Q]] = {
     "state": lambda v: Q(state=v),
     "from": lambda v: Q(study_date__gte=v),
     "to": lambda v: Q(study_date__lte=v),
+    "quality": lambda v: Q(image_quality__gte=int(v) / 100),
+    "poor": lambda v: Q(image_quality__lt=int(v) / 100),
+    "longitudinal": lambda v: Q(patient__longitudinal_quality__gte=int(v) / 100),
+    "urgent": lambda v: Q(priority__gte=int(v)),
 }
 
 
 def filtered(user: Any, query: Any) -> QuerySet[Study]:
-    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days)."""
+    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days), and the
+    scores' bounds in percent: ?quality= (at least), ?poor= (below), ?longitudinal=; ?urgent= (priority, 0 to 10)."""
     rows = studies(user)
     for name, condition in CONDITIONS.items():
         value = (query.get(name) or "").replace("\0", "").strip()
+        whole = value.isdecimal() and len(value) <= 3
         known = {"state": value in Study.State.values, "from": bool(day(value)), "to": bool(day(value))}
+        known |= dict.fromkeys(("quality", "poor", "longitudinal", "urgent"), whole)
         if value and known.get(name, True):
             rows = rows.filter(condition(value))
     return rows
@@ -119,7 +127,8 @@ def priors(study: Study, limit: int = 3) -> list[Study]:
 
 
 def _images(study: Study, role: str) -> list[dict[str, Any]]:
-    rows = Instance.objects.filter(study=study, rows__gt=0).select_related("series").defer("headers", "frame_table")
+    rows = Instance.objects.filter(study=study, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = rows.select_related("series").defer("headers", "frame_table")
     return [
         {
             "study_uid": study.study_uid,

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.archive.models import Study
+from portal.archive.quality import critical_priority
 from portal.core.errors import Refused
 from portal.core.live import announce, audience_group, user_group
 from portal.functions.queries import choose
@@ -331,3 +332,26 @@ def set_priorities(programme: Programme, wanted: Mapping[int, int], *, by: User 
     for n in changed:
         _announce_case(cases[n])
     return changed
+
+
+@transaction.atomic
+def raise_priority(run_pk: object) -> int:
+    """Raise a scan, its open cases and their offers to the priority of the gravest finding that a run calls present.
+
+    Nothing is ever lowered, and what a person set higher stays. A scan that somebody is still to read without the
+    model keeps its place: being early would tell them what it says. Returns how many cases were raised.
+    """
+    run = Run.objects.select_related("study").get(pk=run_pk)
+    blind = (Protocol.Mode.BLINDED, Protocol.Mode.SECOND_READER)
+    unread = Case.objects.filter(study=run.study_id, protocol__mode__in=blind).exclude(state=Case.State.SETTLED)
+    if unread.exists():
+        return 0
+    present = [name for image in run.images.all() for name, called in image.present.items() if called]
+    wanted = critical_priority(present)
+    Study.objects.filter(pk=run.study_id, priority__lt=wanted).update(priority=wanted)
+    cases = Case.objects.select_for_update(no_key=True).filter(study=run.study_id, priority__lt=wanted)
+    keys = [case.pk for case in cases.exclude(state=Case.State.SETTLED).order_by("pk")]
+    Case.objects.filter(pk__in=keys).update(priority=wanted)
+    offers = Assignment.objects.filter(case__in=keys, state=Assignment.State.OFFERED, priority__lt=wanted)
+    offers.update(priority=wanted)
+    return len(keys)

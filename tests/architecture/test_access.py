@@ -71,7 +71,7 @@ INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
 WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
 SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
-PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104"}
+PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104", "kind": "dimse", "wants": ["sr"]}
 RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
@@ -89,12 +89,20 @@ ROUTES: dict[str, Route] = {
     "programmes/<slug>/data-sets/<data_set>/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
     "programmes/<slug>/cases/<number>/report/": Route(get=CAROL, ids=CASE),
     "data-sets/": Route(get=CAROL, own=GET, shows="data_set", seen_by=CAROL),
+    "api/v1/programmes/<slug>/data-sets/": Route(
+        get=CAROL, post=CAROL, ids=PROGRAMME, body={"format": "csv"}, shows="data_set", seen_by=CAROL
+    ),
+    "api/v1/programmes/<slug>/data-sets/<data_set>/file/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
+    "fhir/metadata": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport/<report_id>": Route(get=CAROL, ids={"report_id": "report"}),
     "returns/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "returns/retry/": Route(post=DAVE, body={"row": "return", "do": "retry"}),
     "returns/<return_id>/retry/": Route(post=DAVE, ids={"return_id": "return"}),
     "destinations/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "destinations/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PEER),
     "destinations/<destination_id>/": Route(get=DAVE, post=DAVE, ids={"destination_id": "peer"}, body=PEER),
+    "destinations/<destination_id>/test/": Route(post=DAVE, ids={"destination_id": "peer"}),
     "account/organisation/": Route(post=ALL, own=POST, body={"organisation": "lakeside"}),
     "account/members/": Route(get=GRACE, post=GRACE, own=BOTH, shows="alice_name", seen_by=GRACE),
     "account/members/<pk>/": Route(post=GRACE, ids={"pk": "membership"}, body={"roles": ["auditor"], "active": "on"}),
@@ -141,6 +149,12 @@ ROUTES: dict[str, Route] = {
     FRAMES: Route(get=READS),
     f"{FRAMES}/rendered": Route(get=READS),
     f"{FRAMES}/thumbnail": Route(get=READS),
+    "api/v1/studies/<study_uid>/layers/": Route(get=READS),
+    "api/v1/studies/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
+    "scans/<study_uid>/layers/": Route(get=READS),
+    "scans/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
+    "api/v1/standardised/": Route(get=ALL, own=GET),
+    "scans/standardised/": Route(get=DAVE, own=GET),
     "scans/": Route(get=READS, own=GET, shows="study_uid", seen_by=READS),
     "scans/<study_uid>/": Route(get=READS),
     "scans/<study_uid>/output/": Route(get=READS, post=RUNS),
@@ -249,7 +263,7 @@ def answered(answer: Answer, method: str) -> bool:
 
 
 def is_api(pattern: str) -> bool:
-    return pattern.startswith(("api/", "dicomweb/"))
+    return pattern.startswith(("api/", "dicomweb/", "fhir/"))
 
 
 @pytest.mark.parametrize("name", LAKESIDE)

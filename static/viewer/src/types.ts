@@ -84,6 +84,13 @@ export interface Run {
   images: RunImage[];
 }
 
+/** A window in the image's values after rescale, and whether grey was turned over. */
+export interface Shown {
+  centre: number;
+  width: number;
+  inverted: boolean;
+}
+
 export interface Draft {
   revision: number;
   answers: Answers;
@@ -98,6 +105,17 @@ export interface Previous {
   marks: Mark[];
 }
 
+/** A report, segmentation or presentation state of another system; what it shows is behind `url`. */
+export interface LayerRef {
+  sop_uid: string;
+  kind: "report" | "segmentation" | "presentation";
+  title: string;
+  description: string;
+  maker: string;
+  day: string;
+  url: string;
+}
+
 export interface Bundle {
   id: string | null;
   kind: "first" | "second" | "arbitration" | "view";
@@ -109,6 +127,7 @@ export interface Bundle {
   images: ImageRef[];
   protocol: { version: number | null; form: Question[]; labels: { code: string; name: string }[]; tools: Tool[] };
   model: { visible: boolean; reason: string; runs: Run[] };
+  layers: LayerRef[];
   previous: Previous[];
   why: string;
   draft: Draft | null;
