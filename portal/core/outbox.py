@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 15
 RESEND_SECONDS = 20
 MAX_ATTEMPTS = 6
+TOGETHER = 4  # owed tasks in one message
 
 
 def followers(topic: str) -> Sequence[str]:
@@ -41,26 +42,54 @@ def emit(topic: str, key: object, **payload: object) -> None:
 
     Raises KeyError for a topic that portal.pipeline does not know.
     """
+    emit_all(topic, [key], **payload)
+
+
+def emit_all(topic: str, keys: Iterable[object], **payload: object) -> None:
+    """The same for several keys, which then travel to the workers together."""
+    tasks = followers(topic)
+    soon = timezone.now() + timedelta(seconds=RESEND_SECONDS)
+    # written as sent: should the message never arrive, the sweep sends it again
+    rows = [
+        OutboxEvent(topic=topic, task=task, key=str(key), payload=payload, sends=1, next_at=soon)
+        for key in keys
+        for task in tasks
+    ]
     with transaction.atomic():
-        rows = [OutboxEvent(topic=topic, task=t, key=str(key), payload=payload) for t in followers(topic)]
         OutboxEvent.objects.bulk_create(rows)
-    for row in rows:
-        transaction.on_commit(lambda row=row: send(row), robust=True)  # type: ignore[misc]
+    if rows:
+        transaction.on_commit(lambda: _publish(rows), robust=True)
 
 
 def send(row: OutboxEvent) -> None:
-    """Tell the broker about one owed task; a broker that is away only delays it."""
-    from portal.celery import app
-
+    """Tell the broker again about one owed task."""
     sends = row.sends + 1
     wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
     OutboxEvent.objects.filter(pk=row.pk, state=OutboxEvent.State.WAITING).update(
         sends=sends, next_at=timezone.now() + wait
     )
-    try:
-        import_string(row.task).apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
-    except (OSError, app.connection_for_write().connection_errors) as error:
-        log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
+    _publish([row])
+
+
+def _publish(rows: Sequence[OutboxEvent]) -> None:
+    """One message for up to TOGETHER rows of a task; a broker that is away only delays them."""
+    from portal.celery import app
+
+    by_task: dict[str, list[OutboxEvent]] = {}
+    for row in rows:
+        by_task.setdefault(row.task, []).append(row)
+    for name, owed in by_task.items():
+        task = import_string(name)
+        for start in range(0, len(owed), TOGETHER):
+            some = owed[start : start + TOGETHER]
+            first, rest = some[0], [(row.key, row.payload, row.pk) for row in some[1:]]
+            options = {"more": rest} if rest else {}
+            try:
+                task.apply_async(
+                    args=[first.key], kwargs={**first.payload, **options, "outbox_id": first.pk}, retry=False
+                )
+            except (OSError, app.connection_for_write().connection_errors) as error:
+                log.warning("outbox.broker_away", task=name, key=first.key, error=str(error))
 
 
 @contextmanager

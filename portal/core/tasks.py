@@ -6,11 +6,12 @@ A task takes a key, calls one action and may be run twice with the same effect a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import close_old_connections
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
+Owed = tuple[str, dict[str, Any], int]  # key, payload, row of the outbox
 QUEUES: dict[str, str] = {}  # task name → queue
 
 
@@ -30,7 +32,19 @@ def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
 def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
     def decorate(body: Body) -> Any:
         @functools.wraps(body)
-        def run(*args: Any, outbox_id: int | None = None, **payload: Any) -> None:
+        def run(*args: Any, outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
+            error: Exception | None = None
+            for one, values, row in [(args, payload, outbox_id), *(((key,), values, row) for key, values, row in more)]:
+                try:
+                    do(*one, outbox_id=row, **values)
+                except SoftTimeLimitExceeded:
+                    raise  # what is left is sent again
+                except Exception as caught:  # each is leased, put back and logged by itself
+                    error = error or caught
+            if error is not None:
+                raise error
+
+        def do(*args: Any, outbox_id: int | None, **payload: Any) -> None:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=args[0] if args else None),
