@@ -17,6 +17,20 @@ def _folder() -> Path:
     return Path(settings.HOME) / "cache" / "pictures"
 
 
+def tag(digest: str) -> str:
+    """The entity tag of a picture."""
+    return f'"{digest[:32]}"'
+
+
+def located(digest: str) -> tuple[Path, int] | None:
+    """Where the kept picture lies, and its size; None when it has to be made."""
+    path = _folder() / digest[:2] / digest
+    try:
+        return path, path.stat().st_size
+    except OSError:
+        return None
+
+
 def find(digest: str) -> bytes | None:
     """The kept picture, None when it has to be made."""
     try:
