@@ -87,6 +87,7 @@ def processes(home: Home) -> list[Process]:
     """All processes, in the order in which they start; they end in the opposite order."""
     web = [PYTHON, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
     web += ["--port", str(home.ports["web"]), "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
+    web += ["--http", "portal.core.zerocopy:Protocol", "--no-access-log"]
     beat = [PYTHON, "-m", "celery", "--quiet", "-A", "portal", "beat", "--loglevel", "WARNING"]
     beat += ["-s", str(home.path / "run" / "beat"), "--pidfile", ""]
     return [

@@ -8,7 +8,8 @@ import structlog
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from portal.accounts.web import signed_in
-from portal.archive import media, qido, queries, wado, whole
+from portal.archive import media, qido, queries, uri, wado, whole
+from portal.archive import rendered as rendered_views
 from portal.archive.metadata import encode
 from portal.archive.models import Instance, Series
 from portal.core.errors import Refused
@@ -51,7 +52,7 @@ def studies(request: HttpRequest) -> HttpResponse:
 def study(request: HttpRequest, study_uid: str) -> HttpResponseBase:
     """GET: all instances of a study. POST: store instances of it."""
     _only(request, "GET", "POST")
-    return stow(request, study_uid) if request.method == "POST" else whole.instances(request, study_uid)
+    return stow(request, study_uid) if request.method == "POST" else _found(whole.instances)(request, study_uid)
 
 
 @signed_in
@@ -99,19 +100,29 @@ def _get(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBas
 
     def inner(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponseBase:
         _only(request, "GET", "HEAD")
+        return _found(view)(request, *args, **kwargs)
+
+    return signed_in(inner)
+
+
+def _found(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A view that tells of a lost file in words."""
+
+    def inner(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except FileNotFoundError as error:
             log.error("archive.file_missing", path=request.path)
             raise Refused("file_missing", "The stored file is missing; tell your administrator.", 404) from error
 
-    return signed_in(inner)
+    return inner
 
 
 study_metadata = _get(wado.study_metadata)
 instance_metadata = _get(wado.instance_metadata)
 instances = _get(whole.instances)
 frames = _get(wado.frames)
-rendered = _get(wado.rendered)
-picture_of = _get(wado.picture_of)
+rendered = _get(rendered_views.rendered)
+picture_of = _get(rendered_views.picture_of)
 bulkdata = _get(wado.bulkdata)
+wado_uri = _get(uri.retrieve)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, JSONField, Q, QuerySet, Value, When
 from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
+from portal.archive.delivery import Located
 from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
 from portal.core.tables import day
@@ -92,6 +93,25 @@ def access_instance(user: Any, study_uid: str, series_uid: str, sop_uid: str, ne
             study__study_uid=study_uid,
         )
     )
+
+
+def located(user: Any, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Located]:
+    """Where the files lie that an address names, in reading order, in one statement; empty for missing and forbidden.
+
+    Frame tables come with a single instance only.
+    """
+    rows = Instance.objects.filter(organisation__in=organisations(user), study__study_uid=study_uid)
+    if series_uid:
+        rows = rows.filter(series__series_uid=series_uid)
+    if sop_uid:
+        rows = rows.filter(sop_uid=sop_uid)
+    table = F("frame_table") if sop_uid else Value([], JSONField())
+    shown = Case(When(rows__gt=0, then=F("frames")), default=0)
+    found = rows.order_by("study_id", "series__number", "series_id", "number", "pk").values_list(
+        "study_id", "name", "transfer_syntax", shown, "sha256", table, "size"
+    )
+    places = [(study, Located(*values)) for study, *values in found]
+    return [place for study, place in places if study == places[0][0]][: 1 if sop_uid else None]
 
 
 def _one(rows: QuerySet) -> Any:

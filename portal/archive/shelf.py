@@ -29,6 +29,14 @@ class Shelf:
         except OSError:
             return None
 
+    def located(self, digest: str) -> tuple[Path, int] | None:
+        """Where it lies, and its size; None when it has to be made."""
+        path = self._path(digest)
+        try:
+            return path, path.stat().st_size
+        except OSError:
+            return None
+
     def has(self, digest: str) -> bool:
         """Whether something is kept under the digest."""
         return self._path(digest).is_file()

@@ -33,6 +33,7 @@ urlpatterns = [
     re_path(F + r"/?$", dicomweb.frames),
     re_path(F + r"/rendered/?$", dicomweb.rendered),
     re_path(F + r"/thumbnail/?$", dicomweb.rendered, {"thumbnail": True}),
+    path("dicomweb/wado", dicomweb.wado_uri),
     path("api/v1/studies/", api.StudyList.as_view()),
     path("api/v1/studies/<str:study_uid>/", api.StudyDetail.as_view()),
     path("api/v1/studies/<str:study_uid>/layers/", foreign.Layers.as_view()),

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 15
 RESEND_SECONDS = 20
 MAX_ATTEMPTS = 6
+TOGETHER = 4  # owed tasks in one message
 
 
 def followers(topic: str) -> Sequence[str]:
@@ -47,28 +48,51 @@ def emit(topic: str, key: object, **payload: object) -> None:
 
 
 def emit_all(topic: str, keys: Iterable[object], **payload: object) -> None:
-    """`emit` for several keys at once."""
+    """The same for several keys, which then travel to the workers together."""
+    tasks = followers(topic)
+    soon = timezone.now() + timedelta(seconds=RESEND_SECONDS)
+    # written as sent: should the message never arrive, the sweep sends it again
+    rows = [
+        OutboxEvent(topic=topic, task=task, key=str(key), payload=payload, sends=1, next_at=soon)
+        for key in keys
+        for task in tasks
+    ]
     with transaction.atomic():
-        rows = [OutboxEvent(topic=topic, task=t, key=str(k), payload=payload) for k in keys for t in followers(topic)]
         OutboxEvent.objects.bulk_create(rows)
-    transaction.on_commit(lambda: send(rows), robust=True)
+    if rows:
+        transaction.on_commit(lambda: _publish(rows), robust=True)
 
 
 def send(rows: Sequence[OutboxEvent]) -> None:
-    """Tell the broker about owed tasks; a broker that is away only delays them."""
-    from portal.celery import app
-
+    """Tell the broker again about owed tasks."""
     for sends, group in itertools.groupby(sorted(rows, key=lambda row: row.sends), key=lambda row: row.sends + 1):
         wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
         waiting = OutboxEvent.objects.filter(pk__in=[row.pk for row in group], state=OutboxEvent.State.WAITING)
         waiting.update(sends=sends, next_at=timezone.now() + wait)
+    for row in rows:  # each in a message of its own: what failed before must not hold up the others
+        _publish([row])
+
+
+def _publish(rows: Sequence[OutboxEvent]) -> None:
+    """One message for up to TOGETHER rows of a task; a broker that is away only delays them."""
+    from portal.celery import app
+
+    by_task: dict[str, list[OutboxEvent]] = {}
     for row in rows:
-        try:
-            task = import_string(row.task)
-            task.apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
-        except (OSError, app.connection_for_write().connection_errors) as error:
-            log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
-            return
+        by_task.setdefault(row.task, []).append(row)
+    for name, owed in by_task.items():
+        task = import_string(name)
+        for start in range(0, len(owed), TOGETHER):
+            some = owed[start : start + TOGETHER]
+            first, rest = some[0], [(row.key, row.payload, row.pk) for row in some[1:]]
+            options = {"more": rest} if rest else {}
+            try:
+                task.apply_async(
+                    args=[first.key], kwargs={**first.payload, **options, "outbox_id": first.pk}, retry=False
+                )
+            except (OSError, app.connection_for_write().connection_errors) as error:
+                log.warning("outbox.broker_away", task=name, key=first.key, error=str(error))
+                return
 
 
 @dataclass

@@ -6,11 +6,12 @@ A task takes a key, calls one action and may be run twice with the same effect a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import close_old_connections
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
+Owed = tuple[str, dict[str, Any], int]  # key, payload, row of the outbox
 QUEUES: dict[str, str] = {}  # task name → queue
 
 
@@ -32,7 +34,19 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
         name = f"{body.__module__}.{body.__name__}"
 
         @functools.wraps(body)
-        def run(key: str = "", outbox_id: int | None = None, **payload: Any) -> None:
+        def run(key: str = "", outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
+            error: Exception | None = None
+            for one, values, row in [(key, payload, outbox_id), *more]:
+                try:
+                    do(one, row, values)
+                except SoftTimeLimitExceeded:
+                    raise  # what is left is sent again
+                except Exception as caught:  # each is leased, put back and logged by itself
+                    error = error or caught
+            if error is not None:
+                raise error
+
+        def do(key: str, outbox_id: int | None, payload: dict[str, Any]) -> None:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),

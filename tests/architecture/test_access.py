@@ -37,6 +37,7 @@ class Route:
     """Who may do what at one address.
 
     get, post, put  who may, of Lakeside's people; None: nobody, the method is not known
+    query           what a GET asks behind the question mark, in the same way
     body            what is sent: text stands for the world's object of that name where there is one
     ids             parameter of the address → name of the world's object
     shows           lists: an object that must stand in the answer for `seen_by`, and in nobody else's
@@ -47,6 +48,7 @@ class Route:
     post: set[str] | None = None
     put: set[str] | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
     shows: str = ""
     seen_by: set[str] = field(default_factory=set)
@@ -65,6 +67,7 @@ PROGRAMME = {"slug": "programme"}
 CASE = {"slug": "programme", "number": "case"}
 FUNCTION = {"slug": "function"}
 HELD = {"assignment_id": "assignment"}
+WADO_URI = {"requestType": "WADO", "studyUID": "study_uid", "seriesUID": "series_uid", "objectUID": "sop_uid"}
 STUDY = "dicomweb/studies/<study_uid>"
 SERIES = f"{STUDY}/series/<series_uid>"
 INSTANCE = f"{SERIES}/instances/<sop_uid>"
@@ -155,6 +158,7 @@ ROUTES: dict[str, Route] = {
     "scans/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
     "api/v1/standardised/": Route(get=ALL, own=GET),
     "scans/standardised/": Route(get=DAVE, own=GET),
+    "dicomweb/wado": Route(get=READS, query=WADO_URI),
     "scans/": Route(get=READS, own=GET, shows="study_uid", seen_by=READS),
     "scans/<study_uid>/": Route(get=READS),
     "scans/<study_uid>/output/": Route(get=READS, post=RUNS),
@@ -243,7 +247,8 @@ def ask(world: World, client: Client, pattern: str, route: Route, method: str) -
         if as_json and method != "get":
             answer = client.generic(method.upper(), address, json.dumps(body, default=str), "application/json")
         else:
-            answer = getattr(client, method)(address, body if method == "post" else None)
+            query = {key: str(world.get(value, value)) for key, value in route.query.items()}
+            answer = getattr(client, method)(address, body if method == "post" else query or None)
         text = b"".join(answer.streaming_content) if answer.streaming else answer.content
         transaction.set_rollback(True)
     return Answer(answer.status_code, text.decode("latin-1"), answer.headers.get("Location", ""))
