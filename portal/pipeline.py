@@ -7,7 +7,16 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.received": ("portal.deidentify.tasks.deidentify_receipt",),
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
-    "archive.study_settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
+    "archive.study_settled": (
+        "portal.infer.tasks.plan_runs",
+        "portal.programmes.tasks.make_cases",
+        "portal.peers.tasks.fetch_priors",
+    ),
+    "peers.echo_asked": ("portal.peers.tasks.echo_peer",),
+    "peers.query_asked": ("portal.peers.tasks.run_query",),
+    "peers.fetch_asked": ("portal.peers.tasks.run_fetch",),
+    "peers.standing_due": ("portal.peers.tasks.run_standing",),
+    "peers.commitment_due": ("portal.peers.tasks.deliver_commitment",),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),
     "infer.run_finished": (
         "portal.programmes.tasks.open_cases",

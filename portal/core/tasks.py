@@ -20,6 +20,7 @@ from portal.core import metrics, outbox
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
 QUEUES: dict[str, str] = {}  # task name → queue
+IDENTITY_QUEUES = {"identities", "transfer"}
 
 
 def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
@@ -34,7 +35,7 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=args[0] if args else None),
-                outbox.lease(outbox_id, private=queue == "identities") as mine,
+                outbox.lease(outbox_id, private=queue in IDENTITY_QUEUES) as mine,
             ):
                 if mine:
                     with metrics.task(body.__name__):
@@ -57,6 +58,8 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
 short_task = _house("default", 60, 90)
 export_task = _house("export", 1800, 1860)
 identity_task = _house("identities", 300, 330)
+# with DICOM peers: they may be slow, and must not keep what was received from being de-identified
+transfer_task = _house("transfer", 7200, 7260)
 gpu_task = _house("gpu", 900, 930)
 
 
