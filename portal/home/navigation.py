@@ -40,6 +40,7 @@ PAGES: tuple[Page, ...] = (
     Page("Doors", "peers", "Peers", "server", _for(Role.PACS_ADMIN)),
     Page("Doors", "fetches", "Fetches", "download", _for(Role.PACS_ADMIN)),
     Page("Doors", "standing_queries", "Standing queries", "history", _for(Role.PACS_ADMIN)),
+    Page("Doors", "routing_rules", "Routing", "git-merge", _for(Role.PACS_ADMIN)),
     Page("Doors", "throughput", "Throughput", "chart-line", _for(Role.PACS_ADMIN)),
     Page("Doors", "header_rules", "Header rules", "file-cog", _for(Role.PACS_ADMIN)),
     Page("Doors", "returns", "Returns", "send", _for(Role.PACS_ADMIN)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -185,6 +186,20 @@ def _sent(peer: Peer, send: Any) -> Iterator[Any]:
             yield status, answer
     except (ValueError, RuntimeError) as error:  # no context accepted, or the association has gone
         raise NotAnswered(f"{peer.name} does not offer this service") from error
+
+
+def send(peer: Peer, found: list[sending.Stored]) -> int:
+    """C-STORE instances of the archive to a peer, as streams. Returns how many. Raises NotAnswered."""
+    with association(peer, sending.contexts(found), seconds=60) as there:
+        for one in found:
+            try:
+                status = there.send_c_store(one)
+            except (ValueError, RuntimeError, OSError, queue.Full) as error:
+                raise NotAnswered(f"{peer.name} does not take an instance ({type(error).__name__})") from error
+            code = status.get("Status")
+            if code is None or (code != 0x0000 and code >> 12 != 0xB):
+                raise NotAnswered(f"{peer.name} answered {_code(status)}")
+    return len(found)
 
 
 def ask_commitment(peer: Peer, transaction: str, items: list[tuple[str, str]]) -> None:

@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 
 from portal.functions.models import InferenceFunction
 from portal.ingest.models import Source
-from portal.peers.models import Peer, StandingQuery
+from portal.peers.models import Peer, RoutingRule, StandingQuery
 from portal.peers.rules import networks
 
 # PS3.5 table 6.2-1, AE: 16 printable characters without backslash; a space inside would only make trouble
@@ -139,6 +139,37 @@ class StandingForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["function"].queryset = mine.order_by("name")  # type: ignore[attr-defined]
         for name, low, high in (("days_back", 0, 3650), ("every_minutes", 1, 10_080), ("most", 1, 1000)):
             self.fields[name].validators += [MinValueValidator(low), MaxValueValidator(high)]
+
+    def clean_modalities(self) -> list[str]:
+        return [word.upper() for word in self.cleaned_data["modalities"]]
+
+    def clean_body_parts(self) -> list[str]:
+        return [word.upper() for word in self.cleaned_data["body_parts"]]
+
+
+class RoutingForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Which studies go on to which peer."""
+
+    modalities = ListField(required=False, help_text="Such as MG, DX; empty: any.")
+    body_parts = ListField(required=False, label="Body regions", help_text="Such as BREAST, CHEST; empty: any.")
+
+    class Meta:
+        model = RoutingRule
+        fields = ["name", "source", "modalities", "body_parts", "description", "peer", "active"]
+        labels = {"source": "From", "description": "Study description", "peer": "Goes to", "active": "Runs"}
+        help_texts = {
+            "source": "Empty: from anywhere.",
+            "description": "A pattern with * and ?; empty: any.",
+            "peer": "It gets every complete study that fits, under the pseudonym.",
+        }
+
+    def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.organisation = organisation
+        self.instance.validate_constraints = lambda exclude=None: None
+        peers = Peer.objects.filter(organisation=organisation, active=True).exclude(host="")
+        self.fields["peer"].queryset = peers  # type: ignore[attr-defined]
+        self.fields["source"].queryset = organisation.sources.order_by("name")  # type: ignore[attr-defined]
 
     def clean_modalities(self) -> list[str]:
         return [word.upper() for word in self.cleaned_data["modalities"]]

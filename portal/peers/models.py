@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from portal.accounts.models import Organisation, User
+from portal.archive.models import Study
 from portal.core.states import StateModel, Table
 from portal.functions.models import InferenceFunction
 from portal.ingest.models import Source
@@ -280,3 +281,57 @@ class CommitmentItem(models.Model):
 
     def __str__(self) -> str:
         return self.sop_uid
+
+
+@pghistory.track()
+class RoutingRule(models.Model):
+    """Which complete studies go on to a peer by themselves, under their pseudonyms."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="routing_rules")
+    name = models.CharField(max_length=80)
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, null=True, blank=True, related_name="+")  # none: any
+    modalities = ArrayField(models.CharField(max_length=16), default=list, blank=True)  # empty: any
+    body_parts = ArrayField(models.CharField(max_length=32), default=list, blank=True)
+    description = models.CharField(max_length=64, blank=True)
+    peer = models.ForeignKey(Peer, on_delete=models.CASCADE, related_name="routing_rules")
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="routing_rule_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Delivery(StateModel):
+    """One study on its way to a peer by a routing rule."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Waiting"
+        SENT = "sent", "Acknowledged"
+        FAILED = "failed", "Failed"
+
+    TRANSITIONS: ClassVar[Table] = {
+        "queued": frozenset({"sent", "failed"}),
+        "failed": frozenset({"queued"}),
+        "sent": frozenset({"queued"}),  # the study has grown
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    rule = models.ForeignKey(RoutingRule, on_delete=models.CASCADE, related_name="deliveries")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="deliveries")
+    sent = models.PositiveIntegerField(default=0)  # instances that the peer has acknowledged
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=200, blank=True)
+    next_at = models.DateTimeField(null=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [models.UniqueConstraint(fields=["rule", "study"], name="one_delivery_a_rule")]
+        indexes = [models.Index(fields=["next_at"], condition=models.Q(state="failed"), name="delivery_due")]
+
+    def __str__(self) -> str:
+        return f"delivery {self.id} ({self.state})"

@@ -16,7 +16,7 @@ from django.utils import timezone
 from portal.accounts.models import Organisation, Role
 from portal.accounts.queries import memberships
 from portal.ingest.models import Receipt, Source
-from portal.peers.models import Commitment, Fetch, Peer, PeerQuery, StandingQuery
+from portal.peers.models import Commitment, Delivery, Fetch, Peer, PeerQuery, RoutingRule, StandingQuery
 
 
 def organisations(user: Any) -> list[int]:
@@ -54,6 +54,17 @@ def fetches(user: Any) -> QuerySet[Fetch]:
 def standing(user: Any) -> QuerySet[StandingQuery]:
     """Standing queries that the user administers."""
     return StandingQuery.objects.filter(organisation__in=organisations(user)).select_related("peer", "function")
+
+
+def routing_rules(user: Any) -> QuerySet[RoutingRule]:
+    """Routing rules that the user administers."""
+    return RoutingRule.objects.filter(organisation__in=organisations(user)).select_related("peer", "source")
+
+
+def deliveries(user: Any) -> QuerySet[Delivery]:
+    """Studies on their way to peers by routing rules, newest first."""
+    rows = Delivery.objects.filter(organisation__in=organisations(user))
+    return rows.select_related("rule__peer", "study").order_by("-queued_at", "-pk")
 
 
 def commitments(user: Any) -> QuerySet[Commitment]:

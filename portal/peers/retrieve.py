@@ -10,7 +10,6 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import QuerySet
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelGet,
     PatientRootQueryRetrieveInformationModelMove,
@@ -110,7 +109,7 @@ def on_move(event: Any) -> Iterator[Any]:
         yield None, None  # A801: move destination unknown
         return
     handlers = [(evt.EVT_CONN_OPEN, sending.no_delay)]
-    yield peer.host, peer.port, {"contexts": _contexts(found), "tls_args": context, "evt_handlers": handlers}
+    yield peer.host, peer.port, {"contexts": sending.contexts(found), "tls_args": context, "evt_handlers": handlers}
     yield len(found) or int(refusal is not None)
     if refusal is not None:
         yield refusal, None
@@ -153,18 +152,3 @@ def _destination(caller: Caller, title: str) -> Peer | None:
         return rows.exclude(host="").filter(ae_title=title).first()
     finally:
         connection.close()
-
-
-def _contexts(found: list[sending.Stored]) -> list[PresentationContext]:
-    """For each SOP class: the syntaxes as stored, one by one, and the plain ones; 128 at most (PS3.8 9.3.2)."""
-    plain = {str(one.SOPClassUID): None for one in found}
-    stored = {(str(one.SOPClassUID), one.syntax): None for one in found}
-    wanted = [(uid, sending.PLAIN) for uid in plain]
-    wanted += [(uid, [syntax]) for uid, syntax in stored if syntax not in sending.PLAIN]
-    contexts = []
-    for uid, syntaxes in wanted[:128] or [("1.2.840.10008.1.1", sending.PLAIN)]:
-        context = PresentationContext()
-        context.abstract_syntax = uid  # type: ignore[assignment]
-        context.transfer_syntax = syntaxes  # type: ignore[assignment]
-        contexts.append(context)
-    return contexts

@@ -17,6 +17,8 @@ from pydicom.uid import (
     JPEG2000Lossless,
     RLELossless,
 )
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from portal.archive.files import local_copy
 from portal.archive.models import Instance
@@ -67,6 +69,21 @@ def stream(association: Any) -> None:
 
     association.send_c_store = send
     association.concord_streams = True
+
+
+def contexts(found: list[Stored]) -> list[PresentationContext]:
+    """For each SOP class: the syntaxes as stored, one by one, and the plain ones; 128 at most (PS3.8 9.3.2)."""
+    plain = {str(one.SOPClassUID): None for one in found}
+    stored = {(str(one.SOPClassUID), one.syntax): None for one in found}
+    wanted = [(uid, PLAIN) for uid in plain]
+    wanted += [(uid, [syntax]) for uid, syntax in stored if syntax not in PLAIN]
+    proposed = []
+    for uid, syntaxes in wanted[:128] or [(str(Verification), PLAIN)]:
+        context = PresentationContext()
+        context.abstract_syntax = uid  # type: ignore[assignment]
+        context.transfer_syntax = syntaxes  # type: ignore[assignment]
+        proposed.append(context)
+    return proposed
 
 
 def accepted(association: Any, sop_class: str) -> list[str]:

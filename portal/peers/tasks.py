@@ -1,7 +1,7 @@
 """Work with peers; all of it in the identity zone, for what peers say names patients."""
 
 from portal.core.tasks import identity_task, short_task, transfer_task
-from portal.peers import actions, fetching
+from portal.peers import actions, fetching, routing
 
 
 @transfer_task
@@ -41,9 +41,22 @@ def deliver_commitment(commitment_pk: str) -> None:
 
 
 @short_task
+def route_study(study_pk: str) -> None:
+    """Queue a complete study for the peers that routing rules name."""
+    routing.route_study(int(study_pk))
+
+
+@transfer_task
+def send_delivery(delivery_pk: str) -> None:
+    """Send a study to a peer."""
+    routing.send_delivery(delivery_pk)
+
+
+@short_task
 def run_due() -> None:
     """Queue standing queries, fetches and commitments whose time has come (beat)."""
     actions.queue_due()
+    routing.queue_due()
 
 
 @identity_task

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.peers import query_views, views
+from portal.peers import query_views, routing_views, views
 
 urlpatterns = [
     path("peers/", views.peers, name="peers"),
@@ -18,5 +18,9 @@ urlpatterns = [
     path("peers/standing/new/", views.standing_edit, name="standing_new"),
     path("peers/standing/<int:pk>/", views.standing_edit, name="standing_edit"),
     path("peers/standing/<int:pk>/run/", views.standing_run, name="standing_run"),
+    path("peers/routing/", routing_views.routing, name="routing_rules"),
+    path("peers/routing/new/", routing_views.rule_edit, name="routing_new"),
+    path("peers/routing/<int:pk>/", routing_views.rule_edit, name="routing_edit"),
+    path("peers/deliveries/<uuid:pk>/retry/", routing_views.delivery_retry, name="delivery_retry"),
     path("peers/throughput/", views.throughput, name="throughput"),
 ]

@@ -129,10 +129,11 @@ class Server(ThreadedAssociationServer):
 
     def server_bind(self) -> None:
         """Take the shared socket in place of one of our own."""
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
         self.socket = self._listening
-        self.socket.setblocking(False)  # another process may be faster
-        self.server_address = self.socket.getsockname()[:2]
+        self._listening.setblocking(False)  # another process may be faster
+        self.server_address = self._listening.getsockname()[:2]
 
     def server_activate(self) -> None:
         """It listens already."""

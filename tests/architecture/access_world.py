@@ -17,7 +17,7 @@ from portal.export.models import DataSet, Destination, Return
 from portal.functions.models import FunctionVersion, InferenceFunction
 from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
-from portal.peers.models import Fetch, PeerQuery, StandingQuery
+from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
 from tests.factories.peers import peer as dicom_peer
@@ -54,7 +54,8 @@ class World:
         # words that nobody outside may ever read; the rest are short numbers
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
-                 "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "view_name")  # fmt: skip
+                 "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
+                 "view_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -113,6 +114,8 @@ class World:
             organisation=lakeside, peer=pacs, query=asked, number=0, state="failed", error="Lakesides fetch failed"
         )
         standing = StandingQuery.objects.create(organisation=lakeside, name="Lakesides standing query", peer=pacs)
+        routing = RoutingRule.objects.create(organisation=lakeside, name="Lakesides routing rule", peer=pacs)
+        delivery = Delivery.objects.create(organisation=lakeside, rule=routing, study=case.study, state="failed")
         token = ApiToken.objects.create(
             user=alice, organisation=lakeside, name="Alices viewer", digest="0" * 64, prefix="ccd_000000"
         )
@@ -127,6 +130,9 @@ class World:
             "fetch": fetch.pk,
             "fetch_error": fetch.error,
             "standing": standing.pk,
+            "routing": routing.pk,
+            "routing_name": routing.name,
+            "delivery": delivery.pk,
             "standing_name": standing.name,
             "view": view.pk,
             "view_name": view.name,
