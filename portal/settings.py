@@ -19,6 +19,11 @@ PORT = env.number("CONCORD_PORT", 8000, 1, 65535)
 PUBLIC_URL = env.text("CONCORD_PUBLIC_URL", f"http://{HOST}:{PORT}")
 DICOM_PORT = env.number("CONCORD_DICOM_PORT", 11112, 1, 65535)
 DICOM_AET = env.text("CONCORD_AET", "CONCORD")
+DICOM_TLS_PORT = env.number("CONCORD_DICOM_TLS_PORT", 0, 0, 65535)  # 0: no second port
+DICOM_TLS_CERT = env.file("CONCORD_DICOM_TLS_CERT")
+DICOM_TLS_KEY = env.file("CONCORD_DICOM_TLS_KEY")
+DICOM_TLS_CA = env.file("CONCORD_DICOM_TLS_CA")  # signs our peers' certificates
+DICOM_PROCESSES = env.number("CONCORD_DICOM_PROCESSES", 2, 1, 64)  # that take scans in side by side
 ALLOWED_HOSTS = env.text("CONCORD_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 HTTPS = PUBLIC_URL.startswith("https://")
@@ -52,6 +57,7 @@ INSTALLED_APPS = [
     "portal.deidentify",
     "portal.archive",
     "portal.functions",
+    "portal.peers",
     "portal.infer",
     "portal.programmes",
     "portal.read",
@@ -163,6 +169,8 @@ CELERY_BEAT_SCHEDULE = {
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
     "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
+    "due work with peers": {"task": "portal.peers.tasks.run_due", "schedule": 5.0},
+    "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }

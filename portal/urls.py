@@ -19,6 +19,7 @@ STEPS = [
     "deidentify",
     "archive",
     "functions",
+    "peers",
     "infer",
     "programmes",
     "read",

@@ -26,7 +26,7 @@ from deploy.embedded.valkey import Valkey
 
 PYTHON = sys.executable
 DOORS = {"web", "dicom"}
-COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90"}
+COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90", "transfer": "36"}
 
 
 @dataclass
@@ -94,6 +94,7 @@ def processes(home: Home) -> list[Process]:
         Process("web", "app", web),
         Process("dicom", "identities", [PYTHON, "manage.py", "dicom_listener"]),
         Process("identities", "identities", worker("identities", "identities", "--concurrency", "2")),
+        Process("transfer", "identities", worker("transfer", "transfer", "--pool", "threads", "--concurrency", "4")),
         Process("default", "app", worker("default", "default,export", "--concurrency", "2")),
         *gpu_workers(os.environ.get("CONCORD_DEVICES", "")),
         Process("beat", "app", beat),

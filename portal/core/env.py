@@ -76,6 +76,14 @@ def folder(name: str, default: Path) -> Path:
     return path
 
 
+def file(name: str) -> str:
+    """Return the path of a file that is there, empty when none is named."""
+    raw = os.environ.get(name, "")
+    if raw and not Path(raw).is_file():
+        stop(name, f"{raw} is not a file")
+    return raw
+
+
 def database(name: str) -> dict[str, object]:
     """Return a Django database entry from postgresql://user:password@host:port/name?options."""
     raw = text(name)

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
 Owed = tuple[str, dict[str, Any], int]  # key, payload, row of the outbox
 QUEUES: dict[str, str] = {}  # task name → queue
+IDENTITY_QUEUES = {"identities", "transfer"}
 
 
 def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
@@ -50,7 +51,7 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),
-                outbox.lease(outbox_id, key, name, private=queue == "identities", more=together) as held,
+                outbox.lease(outbox_id, key, name, private=queue in IDENTITY_QUEUES, more=together) as held,
             ):
                 if not together and not held.keys:
                     return
@@ -76,6 +77,8 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
 short_task = _house("default", 60, 90)
 export_task = _house("export", 1800, 1860)
 identity_task = _house("identities", 300, 330)
+# with DICOM peers: they may be slow, and must not keep what was received from being de-identified
+transfer_task = _house("transfer", 7200, 7260)
 # its body gets the rows that are held instead of a key, perhaps none, and may take more of them that wait
 gpu_task = _house("gpu", 900, 930, together=True)
 

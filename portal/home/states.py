@@ -40,6 +40,12 @@ LOOKS: dict[str, Look] = {
     "sent": Look("agreed", "circle-check", "Acknowledged"),
     "building": Look("waiting", "loader-circle", "Being made", True),
     "ready": Look("agreed", "circle-check", "Ready"),
+    # storage commitment and queries at peers
+    "asked": Look("waiting", "clock", "Waiting"),
+    "answered": Look("agreed", "circle-check", "Answered"),
+    "confirmed": Look("agreed", "circle-check", "Confirmed"),
+    "partial": Look("differs", "triangle-alert", "Confirmed in part"),
+    "refused": Look("failed", "circle-x", "Refused"),
     # receipts
     "received": Look("waiting", "inbox", "Received"),
     "deidentified": Look("waiting", "shield-check", "De-identified"),

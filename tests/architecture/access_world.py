@@ -24,9 +24,11 @@ from portal.export.shapes import Shape
 from portal.functions.models import FunctionVersion, InferenceFunction
 from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
 from portal.reports.models import Report
+from tests.factories.peers import peer as dicom_peer
 from tests.factories.reading import Cast, answers, open_case
 
 LAKESIDE = ("alice", "bob", "carol", "erin", "dave", "grace", "ada", "noel")
@@ -60,7 +62,8 @@ class World:
         # words that nobody outside may ever read; the rest are short numbers
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
-                 "return", "peer_name", "view_name")  # fmt: skip
+                 "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
+                 "view_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -123,6 +126,14 @@ class World:
         rule = HeaderRule.objects.create(
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )
+        pacs = dicom_peer(lakeside, "LAKEPACS", name="Lakesides own peer", fetch="get")
+        asked = PeerQuery.objects.create(organisation=lakeside, peer=pacs, kind="person", state="answered", found=1)
+        fetch = Fetch.objects.create(
+            organisation=lakeside, peer=pacs, query=asked, number=0, state="failed", error="Lakesides fetch failed"
+        )
+        standing = StandingQuery.objects.create(organisation=lakeside, name="Lakesides standing query", peer=pacs)
+        routing = RoutingRule.objects.create(organisation=lakeside, name="Lakesides routing rule", peer=pacs)
+        delivery = Delivery.objects.create(organisation=lakeside, rule=routing, study=case.study, state="failed")
         token = ApiToken.objects.create(
             user=alice, organisation=lakeside, name="Alices viewer", digest="0" * 64, prefix="ccd_000000"
         )
@@ -131,6 +142,16 @@ class World:
         )
         view = save_view(alice, lakeside, "scans", "Alices own view", "state=settled")
         return {
+            "pacs": pacs.pk,
+            "pacs_name": pacs.name,
+            "peer_query": asked.pk,
+            "fetch": fetch.pk,
+            "fetch_error": fetch.error,
+            "standing": standing.pk,
+            "routing": routing.pk,
+            "routing_name": routing.name,
+            "delivery": delivery.pk,
+            "standing_name": standing.name,
             "view": view.pk,
             "view_name": view.name,
             "lakeside": lakeside.pk,

@@ -75,6 +75,8 @@ FRAMES = f"{INSTANCE}/frames/<numbers>"
 WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
 SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
 PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104", "kind": "dimse", "wants": ["sr"]}
+PACS = {"name": "Peer 2", "ae_title": "PEER2", "port": "104", "privacy": "full", "most_associations": "1",
+        "idle_seconds": "60", "priors": "0"}  # fmt: skip
 RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
@@ -126,6 +128,24 @@ ROUTES: dict[str, Route] = {
     "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),
     "ingest/rules/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=RULE),
     "ingest/rules/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "rule"}, body=RULE),
+    "peers/": Route(get=DAVE, own=GET, shows="pacs_name", seen_by=DAVE),
+    "peers/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PACS),
+    "peers/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body=PACS),
+    "peers/<pk>/echo/": Route(post=DAVE, ids={"pk": "pacs"}),
+    "peers/<pk>/query/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body={"PatientID": "1"}),
+    "peers/queries/<pk>/": Route(get=DAVE, ids={"pk": "peer_query"}),
+    "peers/queries/<pk>/fetch/": Route(post=DAVE, ids={"pk": "peer_query"}, body={"number": "0"}),
+    "peers/fetches/": Route(get=DAVE, own=GET, shows="fetch_error", seen_by=DAVE),
+    "peers/fetches/<pk>/": Route(post=DAVE, ids={"pk": "fetch"}, body={"do": "retry"}),
+    "peers/standing/": Route(get=DAVE, own=GET, shows="standing_name", seen_by=DAVE),
+    "peers/standing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
+    "peers/standing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "standing"}),
+    "peers/standing/<pk>/run/": Route(post=DAVE, ids={"pk": "standing"}),
+    "peers/routing/": Route(get=DAVE, own=GET, shows="routing_name", seen_by=DAVE),
+    "peers/routing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
+    "peers/routing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "routing"}),
+    "peers/deliveries/<pk>/retry/": Route(post=DAVE, ids={"pk": "delivery"}),
+    "peers/throughput/": Route(get=DAVE, own=GET),
     "api/v1/receipts/": Route(get=ALL, own=GET, shows="quarantined", seen_by={"carol", "dave"}),
     "api/v1/quarantine/": Route(get=ALL, own=GET, shows="quarantined", seen_by=DAVE),
     "api/v1/quarantine/<pk>/retry/": Route(post=DAVE, ids={"pk": "quarantined"}),

@@ -24,8 +24,8 @@ from portal.infer import actions, execute
 from portal.infer.models import CaseResult, Matrix, Run
 from portal.programmes.actions import make_cases
 from tests.factories.objects import by_dcmjs, valid
-from tests.factories.peers import PASSWORD, USER, orthanc
 from tests.factories.reading import Cast, cast, owed
+from tests.factories.receivers import PASSWORD, USER, orthanc
 from tests.factories.returns import arrived, destination, settled_case
 
 __all__ = ["cast"]

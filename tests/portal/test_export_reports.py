@@ -25,8 +25,8 @@ from portal.export.returns.actions import resend_due
 from portal.reports.actions import write_report
 from portal.reports.models import Report
 from tests.factories.archive import plain_static
-from tests.factories.peers import fhir_server, hl7_receiver
 from tests.factories.reading import Cast, cast, owed
+from tests.factories.receivers import fhir_server, hl7_receiver
 from tests.factories.returns import arrived, destination, settled_case
 
 __all__ = ["cast", "plain_static"]

@@ -1,0 +1,168 @@
+"""C-FIND as provider (PS3.4 Annex C): a peer searches its own organisation's archive, under pseudonyms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import Count, QuerySet
+from django.http import QueryDict
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
+
+from portal.archive import qido
+from portal.archive.matching import condition
+from portal.archive.models import Instance, Patient, Series, Study
+from portal.core.errors import Refused
+from portal.peers.callers import Caller
+from portal.peers.store import status
+
+log = structlog.get_logger(__name__)
+PENDING, CANCELLED, DONE = 0xFF00, 0xFE00, 0x0000
+BAD_IDENTIFIER, UNABLE = 0xA900, 0xC001
+PAGE = 200
+LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+UNIQUE = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+PATIENT_KEYS = ("PatientID", "PatientName", "PatientSex")
+# asked for by their presence only; matching on them means nothing
+COMPUTED = {"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances",
+            "NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances",
+            "InstanceAvailability", "RetrieveAETitle", "QueryRetrieveLevel", "SpecificCharacterSet",
+            "TimezoneOffsetFromUTC"}  # fmt: skip
+
+
+def on_find(event: Any) -> Iterator[tuple[Any, Dataset | None]]:
+    """Answer a query one match after another; a C-CANCEL ends it."""
+    caller: Caller = event.assoc.concord
+    try:
+        close_old_connections()
+        patient_root = event.request.AffectedSOPClassUID == PatientRootQueryRetrieveInformationModelFind
+        for answer in answers(caller.organisation_id, event.identifier, patient_root, str(event.assoc.ae.ae_title)):
+            if event.is_cancelled:
+                yield CANCELLED, None
+                return
+            yield PENDING, answer
+        yield DONE, None
+    except Refused as error:
+        yield status(BAD_IDENTIFIER, error.message), None
+    except DatabaseError as error:
+        log.error("dimse.database_away", error=type(error).__name__)
+        yield status(UNABLE, "The database does not answer; ask again later."), None
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        log.warning("dimse.query_not_understood", error=type(error).__name__)
+        yield status(UNABLE, "The query cannot be understood."), None
+    finally:
+        connection.close()
+
+
+def answers(organisation_id: int, identifier: Dataset, patient_root: bool, title: str) -> Iterator[Dataset]:
+    """The matches of an identifier in one organisation's archive. Raises Refused for what it may not ask."""
+    level = level_of(identifier, patient_root)
+    query = as_query(identifier)
+    wanted = [element for element in identifier if element.tag.group != 2 and not element.tag.is_private]
+    for row in rows(organisation_id, level, query):
+        yield chosen(row, wanted, level, title)
+
+
+def level_of(identifier: Dataset, patient_root: bool) -> str:
+    """The level that is asked for. Raises Refused when there is none, or the model does not have it."""
+    level = str(identifier.get("QueryRetrieveLevel", "")).strip().upper()
+    if level not in LEVELS[0 if patient_root else 1 :]:
+        raise Refused("bad_query", "Query/Retrieve Level is missing or unknown.", status=400)
+    return level
+
+
+def as_query(identifier: Dataset) -> QueryDict:
+    """The keys that match something, as the archive's search takes them; sequences are universal."""
+    query = QueryDict(mutable=True)
+    for element in identifier:
+        keyword = keyword_for_tag(element.tag)
+        if not keyword or keyword in COMPUTED or element.VR == "SQ" or element.tag.is_private:
+            continue
+        value = _text(element)
+        if value:
+            query[keyword] = value
+    return query
+
+
+def _text(element: DataElement) -> str:
+    if element.value in (None, ""):
+        return ""
+    values = element.value if element.VM > 1 else [element.value]
+    return ("," if element.VR == "UI" else "\\").join(str(value).strip() for value in values)
+
+
+def rows(organisation_id: int, level: str, query: QueryDict) -> Iterator[dict[str, Any]]:
+    """DICOM JSON of the matches, page by page."""
+    if level == "PATIENT":
+        yield from _patients(organisation_id, query)
+        return
+    query["limit"] = str(PAGE)
+    if level == "IMAGE":
+        query["includefield"] = "all"
+    while True:
+        page: qido.Page
+        if level == "STUDY":
+            page = qido.search_studies(studies(organisation_id), query)
+        elif level == "SERIES":
+            page = qido.search_series(Series.objects.filter(organisation=organisation_id), query, with_study=True)
+        else:
+            page = qido.search_instances(Instance.objects.filter(organisation=organisation_id), query, True)
+        yield from page.rows
+        if page.next is None:
+            return
+        query["after"] = str(page.next)
+
+
+def studies(organisation_id: int) -> QuerySet[Study]:
+    """What a peer may see: its organisation's studies."""
+    return Study.objects.filter(organisation=organisation_id)
+
+
+def _patients(organisation_id: int, query: QueryDict) -> Iterator[dict[str, Any]]:
+    known = {k: v for k, v in qido.STUDY_KEYS.items() if k in PATIENT_KEYS}
+    found = studies(organisation_id).filter(condition(_only(query, known), [("", known)], [""]))
+    patients = Patient.objects.filter(pk__in=found.values("patient"))
+    counted = patients.annotate(many=Count("studies", distinct=True)).order_by("pk")
+    for patient in counted.iterator(chunk_size=PAGE):
+        yield {
+            **qido.element("PatientID", patient.pseudonym),
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": patient.name}]} if patient.name else {"vr": "PN"},
+            **qido.element("PatientSex", patient.sex),
+            **qido.element("NumberOfPatientRelatedStudies", patient.many),
+        }
+
+
+def _only(query: QueryDict, keys: Any) -> QueryDict:
+    found = QueryDict(mutable=True)
+    for name in query:
+        if name in keys:
+            found[name] = str(query[name])
+    return found
+
+
+def chosen(row: dict[str, Any], wanted: list[DataElement], level: str, title: str) -> Dataset:
+    """One answer: what was asked for and what names it (PS3.4 C.4.1.1.3), in UTF-8."""
+    answer = Dataset()
+    answer.SpecificCharacterSet = "ISO_IR 192"
+    for element in wanted:
+        tag = f"{int(element.tag):08X}"
+        if tag == "00080005":
+            continue
+        there = row.get(tag)
+        if there and "BulkDataURI" not in there:
+            answer.update(Dataset.from_json({tag: there}))
+        else:
+            answer.add_new(element.tag, element.VR, None)
+    keys = (UNIQUE[one] for one in LEVELS[1 : LEVELS.index(level) + 1]) if level != "PATIENT" else ("PatientID",)
+    for keyword in keys:
+        if keyword not in answer or not answer[keyword].value:
+            answer.update(Dataset.from_json({k: v for k, v in row.items() if keyword_for_tag(k) == keyword}))
+    answer.QueryRetrieveLevel = level
+    answer.RetrieveAETitle = title
+    answer.InstanceAvailability = "ONLINE"
+    return answer
