@@ -7,7 +7,10 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.received": ("portal.deidentify.tasks.deidentify_receipt",),
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
-    "archive.study_settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
+    "archive.study_settled": ("portal.check.tasks.begin_check",),
+    "check.wanted": ("portal.check.tasks.check_study",),
+    # checked, passed on unchecked, or decided by a person
+    "check.settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),
     "infer.run_finished": (
         "portal.programmes.tasks.open_cases",

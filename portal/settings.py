@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "portal.deidentify",
     "portal.archive",
     "portal.functions",
+    "portal.check",
     "portal.infer",
     "portal.programmes",
     "portal.read",
@@ -160,6 +161,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
+    "pass overdue checks": {"task": "portal.check.tasks.pass_overdue", "schedule": 60.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
     "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
@@ -270,6 +272,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- inference -----------------------------------------------------------------------------------
 PACKAGES_ROOT = env.folder("CONCORD_PACKAGES", BASE_DIR / "inference" / "shipped")
+INPUT_CHECK = env.text("CONCORD_INPUT_CHECK", "input-check")  # folder in CONCORD_PACKAGES, or off
 INFERENCE_DEVICE = env.one_of("CONCORD_DEVICE", ("auto", "cpu", "cuda"), "auto")
 INFERENCE_MEMORY_MB = env.number("CONCORD_INFERENCE_MEMORY_MB", 4096, 64, 1_000_000)  # weights in memory
 INFERENCE_READERS = env.number("CONCORD_INFERENCE_READERS", 2, 1, 256)  # threads that read images

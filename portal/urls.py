@@ -19,6 +19,7 @@ STEPS = [
     "deidentify",
     "archive",
     "functions",
+    "check",
     "infer",
     "programmes",
     "read",

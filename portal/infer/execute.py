@@ -110,7 +110,7 @@ def _run(run: Run) -> None:
 
 
 def _instances(study: Study) -> Sequence[Instance]:
-    rows = study.instances.filter(rows__gt=0).defer("headers", "frame_table")
+    rows = study.instances.filter(rows__gt=0, series__set_aside=False).defer("headers", "frame_table")
     found = list(rows.order_by("series__number", "series_id", "number", "pk")[:MAX_IMAGES])
     if not found:
         raise NoImages("The study has no images.")
