@@ -8,8 +8,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
     "archive.study_settled": (
-        "portal.infer.tasks.plan_runs",
-        "portal.programmes.tasks.make_cases",
+        "portal.check.tasks.begin_check",
         "portal.archive.tasks.measure_study",
         "portal.peers.tasks.fetch_priors",
         "portal.peers.tasks.route_study",
@@ -20,6 +19,9 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "peers.fetch_asked": ("portal.peers.tasks.run_fetch",),
     "peers.standing_due": ("portal.peers.tasks.run_standing",),
     "peers.commitment_due": ("portal.peers.tasks.deliver_commitment",),
+    "check.wanted": ("portal.check.tasks.check_study",),
+    # checked, passed on unchecked, or decided by a person
+    "check.settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),
     "infer.run_planned": ("portal.infer.tasks.prepare_run",),
     "infer.run_queued": ("portal.infer.tasks.execute_run",),
     "infer.run_finished": (

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "portal.archive",
     "portal.functions",
     "portal.peers",
+    "portal.check",
     "portal.infer",
     "portal.programmes",
     "portal.read",
@@ -166,6 +167,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
+    "pass overdue checks": {"task": "portal.check.tasks.pass_overdue", "schedule": 60.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
     "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
@@ -278,6 +280,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- inference -----------------------------------------------------------------------------------
 PACKAGES_ROOT = env.folder("CONCORD_PACKAGES", BASE_DIR / "inference" / "shipped")
+INPUT_CHECK = env.text("CONCORD_INPUT_CHECK", "input-check")  # folder in CONCORD_PACKAGES, or off
 INFERENCE_DEVICE = env.device("CONCORD_DEVICE", "auto")
 INFERENCE_PRECISION = env.one_of("CONCORD_PRECISION", ("auto", "float32", "bfloat16", "float16"), "auto")
 INFERENCE_COMPILE = env.flag("CONCORD_COMPILE")  # networks by torch.compile

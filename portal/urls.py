@@ -20,6 +20,7 @@ STEPS = [
     "archive",
     "functions",
     "peers",
+    "check",
     "infer",
     "programmes",
     "read",

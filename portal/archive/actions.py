@@ -70,6 +70,17 @@ def settle_study(study_pk: int, quiet: object = None) -> bool:
     return True
 
 
+def file_under(series: Series, modality: str = "", body_part: str = "", set_aside: bool = False) -> None:
+    """File a series under another category than its header's, or set it aside; empty: as its header says.
+
+    The header stays as it is. Who may is asked by the caller; what changed is in `category_events`.
+    """
+    values = {"given_modality": modality, "given_body_part": body_part, "set_aside": set_aside}
+    Series.objects.filter(pk=series.pk).exclude(**values).update(**values)
+    for name, value in values.items():
+        setattr(series, name, value)
+
+
 def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
     """Rows, file and receipt in one transaction; the study's row is the lock between workers.
 

@@ -83,6 +83,13 @@ class Study(StateModel):
         return self.study_uid
 
 
+# what is filed under another category than its header's is a decision, and stays on record
+@pghistory.track(
+    pghistory.UpdateEvent(condition=pghistory.AnyChange("given_modality", "given_body_part", "set_aside")),
+    fields=["modality", "body_part", "given_modality", "given_body_part", "set_aside"],
+    model_name="SeriesCategoryEvent",
+    obj_field=pghistory.ObjForeignKey(related_name="category_events"),
+)
 class Series(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="series")
@@ -92,6 +99,10 @@ class Series(models.Model):
     description = models.CharField(max_length=200, blank=True)
     body_part = models.CharField(max_length=32, blank=True)
     headers = models.JSONField(default=dict)
+    # the category that functions and programmes are chosen by, where it is not the header's (rules.category)
+    given_modality = models.CharField(max_length=16, blank=True)
+    given_body_part = models.CharField(max_length=32, blank=True)
+    set_aside = models.BooleanField(default=False)  # no function sees it; a study of nothing else is nobody's case
     instance_count = models.PositiveIntegerField(default=0)
     # gzip of the series' WADO metadata (DICOM JSON), made once when the study settles
     metadata = models.BinaryField(null=True)

@@ -10,6 +10,7 @@ from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
+from portal.archive import rules
 from portal.archive.delivery import Located
 from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
@@ -20,6 +21,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "read": AUDIENCES["scans"],
     "output": AUDIENCES["output"],
     "run": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "category": frozenset({Role.COORDINATOR, Role.PACS_ADMIN}),  # say what a scan shows, against its header
 }
 
 
@@ -119,6 +121,14 @@ def _one(rows: QuerySet) -> Any:
     if row is None:
         raise Http404
     return row
+
+
+def category(study: Study) -> tuple[list[str], str]:
+    """(modalities, body part) by which functions and programmes are chosen for a study."""
+    rows = study.series.order_by("number", "pk").values_list(
+        "modality", "body_part", "given_modality", "given_body_part", "set_aside"
+    )
+    return rules.category(study.modalities, study.body_part, [rules.Filed(*row) for row in rows])
 
 
 def image_list(study: Study, with_priors: bool = True) -> list[dict[str, Any]]:

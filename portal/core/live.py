@@ -24,6 +24,7 @@ SECONDS = 5.0  # for one event
 SCHEMA: dict[str, frozenset[str]] = {
     "study.arrived": frozenset({"study_uid", "state"}),
     "receipt.changed": frozenset({"id", "state", "reason"}),
+    "input.alert": frozenset({"id", "study_uid", "state"}),
     "run.progress": frozenset({"run", "study_uid", "function", "progress", "stage"}),
     "run.finished": frozenset({"run", "study_uid", "state"}),
     "return.changed": frozenset({"id", "state"}),

@@ -79,8 +79,9 @@ export_task = _house("export", 1800, 1860)
 identity_task = _house("identities", 300, 330)
 # with DICOM peers: they may be slow, and must not keep what was received from being de-identified
 transfer_task = _house("transfer", 7200, 7260)
+gpu_task = _house("gpu", 900, 930)
 # its body gets the rows that are held instead of a key, perhaps none, and may take more of them that wait
-gpu_task = _house("gpu", 900, 930, together=True)
+gpu_group_task = _house("gpu", 900, 930, together=True)
 
 
 @short_task

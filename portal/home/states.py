@@ -32,6 +32,7 @@ LOOKS: dict[str, Look] = {
     "cancelled": Look("neutral", "ban", "Cancelled"),
     "first": Look("neutral", "eye", "Reading"),
     # runs
+    "held": Look("differs", "pause", "Held"),
     "queued": Look("waiting", "clock", "Waiting"),
     "running": Look("waiting", "loader-circle", "Running", True),
     "done": Look("agreed", "circle-check", "Done"),
@@ -53,6 +54,12 @@ LOOKS: dict[str, Look] = {
     "duplicate": Look("neutral", "copy", "Duplicate"),
     "quarantined": Look("failed", "shield-alert", "Quarantined"),
     "discarded": Look("neutral", "trash-2", "Discarded"),
+    # input check
+    "noted": Look("waiting", "flag", "Noted"),
+    "reassigned": Look("differs", "refresh-cw", "Corrected at once"),
+    "kept": Look("agreed", "check", "Header kept"),
+    "corrected": Look("agreed", "pencil", "Corrected"),
+    "passed": Look("agreed", "circle-check", "As its header says"),
     # function versions
     "registered": Look("neutral", "circle-dashed", "Registered"),
     "commissioning": Look("waiting", "loader-circle", "In its test", True),

@@ -24,7 +24,11 @@ NEEDED = ("pk", "study_id", "sop_uid", "sha256", "name", "laterality", "view")
 
 def images_of(studies: Iterable[Study]) -> dict[int, list[Instance]]:
     """The images that functions look at, by the study's key: in the order of the series, MAX_IMAGES at most."""
-    rows = Instance.objects.filter(rows__gt=0).order_by("series__number", "series_id", "number", "pk").only(*NEEDED)
+    rows = (
+        Instance.objects.filter(rows__gt=0, series__set_aside=False)
+        .order_by("series__number", "series_id", "number", "pk")
+        .only(*NEEDED)
+    )
     found: dict[int, list[Instance]] = {study.pk: [] for study in studies}
     small = [study.pk for study in studies if study.instance_count <= MAX_IMAGES]
     for instance in rows.filter(study__in=small):

@@ -16,6 +16,7 @@ class Run(StateModel):
     """One function version on one study at one revision of it."""
 
     class State(models.TextChoices):
+        HELD = "held", "Held"
         QUEUED = "queued", "Waiting"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
@@ -23,10 +24,13 @@ class Run(StateModel):
         CANCELLED = "cancelled", "Cancelled"
 
     TRANSITIONS: ClassVar[Table] = {
-        "queued": frozenset({"running", "cancelled"}),
+        "held": frozenset({"queued", "cancelled"}),  # until it is decided what the scan is
+        "queued": frozenset({"running", "cancelled", "held"}),
         "running": frozenset({"done", "failed", "queued", "cancelled"}),
         "failed": frozenset({"queued"}),
     }
+
+    AT_WORK: ClassVar[frozenset[str]] = frozenset({"held", "queued", "running"})
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)

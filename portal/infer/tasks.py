@@ -1,7 +1,7 @@
 """Tasks of inference."""
 
 from portal.core.outbox import Held
-from portal.core.tasks import gpu_task, short_task
+from portal.core.tasks import gpu_group_task, short_task
 from portal.infer import actions
 
 
@@ -17,7 +17,7 @@ def prepare_run(run_pk: str) -> None:
     actions.prepare_run(run_pk)
 
 
-@gpu_task
+@gpu_group_task
 def execute_run(held: Held) -> None:
     """Run functions on the studies that wait, this one among them."""
     # here, because every process that sends tasks knows this module and only gpu workers need PyTorch

@@ -68,7 +68,7 @@ export interface RunImage {
 export interface Run {
   id: string;
   function: { slug: string; name: string; version: string; output_type: "heatmap" | "malignancy" };
-  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  state: "held" | "queued" | "running" | "done" | "failed" | "cancelled";
   progress: number;
   stage: string;
   error: { code: string; message: string } | null;
