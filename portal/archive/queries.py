@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
 from portal.archive.models import Instance, Series, Study
+from portal.archive.search import GIVEN, Found, Search, gather, statement
 from portal.core.tables import day
 
 # What a role may do with scans. Account administrators see bills, not patients.
@@ -34,6 +36,18 @@ def organisations(user: Any, need: str = "read") -> list[int]:
 def studies(user: Any, need: str = "read") -> QuerySet[Study]:
     """The studies that the user may see."""
     return Study.objects.filter(organisation__in=organisations(user, need))
+
+
+SEARCH_SECONDS = 20  # what takes longer has to be narrowed
+
+
+def search(user: Any, wanted: Search) -> Found:
+    """Search what the user may see. Raises django.db.OperationalError after SEARCH_SECONDS."""
+    sql, values = statement(wanted, GIVEN, [organisations(user)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_SECONDS * 1000}")
+        cursor.execute(sql, values)
+        return gather(cursor.fetchall(), wanted)
 
 
 # word in the address → the condition it makes of its value
