@@ -16,6 +16,7 @@ from portal.archive.files import local_copy, publish
 from portal.archive.headers import SERIES_KEYWORDS, STUDY_KEYWORDS, Parsed, Unstorable, parse
 from portal.archive.metadata import build_series_metadata
 from portal.archive.models import Instance, Patient, Series, Study
+from portal.archive.names import phonetic
 from portal.archive.scoring import priority_of
 from portal.core import outbox, storage
 from portal.core.live import announce, audience_group
@@ -148,7 +149,9 @@ def _patient(receipt: Receipt, parsed: Parsed) -> Patient:
     pseudonym = parsed.text("PatientID", 64) or f"study {parsed.study_uid}"[:64]
     name, sex = parsed.text("PatientName", 200), parsed.text("PatientSex", 1).upper()
     patient, _ = Patient.objects.get_or_create(
-        organisation=receipt.organisation, pseudonym=pseudonym, defaults={"name": name, "sex": sex}
+        organisation=receipt.organisation,
+        pseudonym=pseudonym,
+        defaults={"name": name, "phonetic": phonetic(name), "sex": sex},
     )
     if sex and not patient.sex:
         Patient.objects.filter(pk=patient.pk, sex="").update(sex=sex)
@@ -166,7 +169,8 @@ def _study_values(receipt: Receipt, patient: Patient, parsed: Parsed) -> dict[st
         "description": parsed.text("StudyDescription", 200),
         "body_part": parsed.text("BodyPartExamined", 32),
         "patient_age": parsed.age_years(),
-        "headers": parsed.part(STUDY_KEYWORDS),
+        # a search answers with the patient as the archive knows them
+        "headers": {**parsed.part(STUDY_KEYWORDS), "00100020": {"vr": "LO", "Value": [patient.pseudonym]}},
     }
 
 

@@ -14,10 +14,17 @@ from portal.core.states import StateModel, Table
 from portal.ingest.models import Source
 
 
+def _answer(*columns: str, level: str) -> models.GeneratedField:
+    """What a search answers for a row: DICOM JSON as text, made by the database when the row is written."""
+    made = models.Func(*columns, function=f"concord_{level}_answer", output_field=models.TextField())
+    return models.GeneratedField(expression=made, output_field=models.TextField(), db_persist=True)
+
+
 class Patient(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="patients")
     pseudonym = models.CharField(max_length=64)
     name = models.CharField(max_length=200, blank=True)  # as de-identified; empty from most sources
+    phonetic = ArrayField(models.CharField(max_length=4), default=list)  # of the name (archive/names.py)
     sex = models.CharField(max_length=1, blank=True)
     risk_factors = models.JSONField(default=dict, blank=True)
     longitudinal_quality = models.FloatField(null=True)
@@ -25,7 +32,13 @@ class Patient(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "pseudonym"], name="pseudonym_once")]
         indexes = [
-            models.Index(fields=["pseudonym"], name="patient_pseudonym"),  # QIDO, over organisations
+            # for `=` and for a beginning before a wildcard
+            models.Index(
+                fields=["organisation", "pseudonym"],
+                name="patient_pseudonym",
+                opclasses=["int8_ops", "text_pattern_ops"],
+            ),
+            GinIndex(fields=["phonetic"], name="patient_phonetic"),
             models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="patient_name"),
         ]
 
@@ -34,7 +47,9 @@ class Patient(models.Model):
 
 
 # the counters grow with every instance and say nothing that the instances do not
-@pghistory.track(exclude=["headers", "series_count", "instance_count", "revision", "last_instance_at", "quality_parts"])
+@pghistory.track(
+    exclude=["headers", "answer", "series_count", "instance_count", "revision", "last_instance_at", "quality_parts"]
+)
 class Study(StateModel):
     """One examination. `arriving` until no instance came for a while, then `settled`."""
 
@@ -67,13 +82,16 @@ class Study(StateModel):
     revision = models.PositiveIntegerField(default=0)  # grows with each instance
     arrived_at = models.DateTimeField(default=timezone.now)
     last_instance_at = models.DateTimeField(default=timezone.now)
+    answer = _answer("headers", "study_uid", "modalities", "series_count", "instance_count", level="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "study_uid"], name="study_uid_once")]
         indexes = [
             models.Index(fields=["organisation", "-id"], name="study_newest"),
             models.Index(fields=["organisation", "study_date", "id"], name="study_date"),
-            models.Index(fields=["organisation", "accession"], name="study_accession"),
+            models.Index(
+                fields=["organisation", "accession"], name="study_accession", opclasses=["int8_ops", "text_pattern_ops"]
+            ),
             models.Index(fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"),
             GinIndex(fields=["headers"], name="study_headers", opclasses=["jsonb_path_ops"]),
             GinIndex(fields=["modalities"], name="study_modalities"),
@@ -107,10 +125,12 @@ class Series(models.Model):
     # gzip of the series' WADO metadata (DICOM JSON), made once when the study settles
     metadata = models.BinaryField(null=True)
     metadata_revision = models.PositiveIntegerField(default=0)
+    answer = _answer("headers", "series_uid", "modality", "instance_count", level="series")
 
     class Meta:
         verbose_name_plural = "series"
         constraints = [models.UniqueConstraint(fields=["organisation", "series_uid"], name="series_uid_once")]
+        indexes = [models.Index(fields=["organisation", "-id"], name="series_newest")]
 
     def __str__(self) -> str:
         return self.series_uid
@@ -137,9 +157,11 @@ class Instance(models.Model):
     # have to be decoded to be served (archive/frames.py)
     frame_table = models.JSONField(default=list)
     stored_at = models.DateTimeField(default=timezone.now)
+    answer = _answer("headers", "sop_uid", level="instance")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "sop_uid"], name="sop_uid_once")]
+        indexes = [models.Index(fields=["organisation", "-id"], name="instance_newest")]
 
     def __str__(self) -> str:
         return self.sop_uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.models import Case, F, JSONField, Q, QuerySet, Value, When
 from django.http import Http404
 
@@ -14,6 +15,7 @@ from portal.archive import rules
 from portal.archive.delivery import Located
 from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
+from portal.archive.search import GIVEN, Found, Search, gather, statement
 from portal.core.tables import day
 
 # What a role may do with scans. Account administrators see bills, not patients.
@@ -38,6 +40,18 @@ def organisations(user: Any, need: str = "read") -> list[int]:
 def studies(user: Any, need: str = "read") -> QuerySet[Study]:
     """The studies that the user may see."""
     return Study.objects.filter(organisation__in=organisations(user, need))
+
+
+SEARCH_SECONDS = 20  # what takes longer has to be narrowed
+
+
+def search(user: Any, wanted: Search) -> Found:
+    """Search what the user may see. Raises django.db.OperationalError after SEARCH_SECONDS."""
+    sql, values = statement(wanted, GIVEN, [organisations(user)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_SECONDS * 1000}")
+        cursor.execute(sql, values)
+        return gather(cursor.fetchall(), wanted)
 
 
 # word in the address → the condition it makes of its value
