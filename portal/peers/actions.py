@@ -15,7 +15,7 @@ from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.core import live, outbox
 from portal.core.errors import Refused
-from portal.ingest.actions import LIVING, uid_digest
+from portal.ingest.arrivals import LIVING, uid_digest
 from portal.ingest.models import Receipt, Source
 from portal.peers import client, sealed
 from portal.peers.models import Commitment, CommitmentItem, Fetch, Peer, StandingQuery, ZoneKey
@@ -39,6 +39,8 @@ def save_peer(user: Any, peer: Peer, privacy: str) -> Peer:
         raise Refused("bad_address", str(error), status=422) from None
     if peer.fetch and not peer.host:
         raise Refused("no_address", "What is fetched from needs a host.", status=422)
+    if peer.fetch == Peer.Fetch.MOVE and not peer.may_store:
+        raise Refused("may_not_store", "By C-MOVE the peer sends us the scans; it has to be allowed to.", status=422)
     try:
         with transaction.atomic():
             peer.source = _way_in(peer, privacy)

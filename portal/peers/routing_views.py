@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -25,7 +26,7 @@ def routing(request: HttpRequest) -> HttpResponse:
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.PACS_ADMIN)
     rules = queries.routing_rules(request.user).filter(organisation=organisation)
-    rows = list(queries.deliveries(request.user).filter(organisation=organisation)[:50])
+    rows: list[Any] = list(queries.deliveries(request.user).filter(organisation=organisation)[:50])
     for row in rows:
         row.failed = row.state == Delivery.State.FAILED
     return render(request, "peers/routing.html", {"rules": rules, "rows": rows})

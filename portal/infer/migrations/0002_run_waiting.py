@@ -26,6 +26,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('state', 'queued'), ('ready', True)), fields=['-priority', 'queued_at'], name='run_waiting'),
+            index=models.Index(condition=models.Q(('ready', True), ('state', 'queued')), fields=['-priority', 'queued_at'], name='run_waiting'),
         ),
     ]
