@@ -44,7 +44,7 @@ def drawn(config: TrainConfig, only: Collection[str] | None) -> ScanSet:
     if kept is not None and only is None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")
-        np.savez(part, **whole)
+        np.savez(part, **whole)  # type: ignore[arg-type]  # a name of ours is none of its options
         part.replace(kept)
     return _set(whole, config)
 

@@ -233,7 +233,7 @@ def reply(asked: Asked, found: Found, address: str, query: QueryDict, headers: M
     body = absolute("[" + ", ".join(found.items) + "]", root).encode()
     tag = hashlib.blake2b(body, digest_size=12).hexdigest()
     if kind == XML:
-        out["Content-Type"], head, between, tail = delivery.framing(XML, XML)
+        out["Content-Type"], head, between, tail = delivery.framing(XML, XML, tag)
         body, tag = head + between.join(xml_parts(body)) + tail, f"{tag}-xml"
     else:
         out["Content-Type"] = kind

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import structlog
 from django.db import DatabaseError, close_old_connections, connection
-from django.db.models import Count, QuerySet
 from django.http import QueryDict
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement
@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from portal.archive import qido
-from portal.archive.matching import condition
-from portal.archive.models import Instance, Patient, Series, Study
+from portal.archive.queries import search_in
+from portal.archive.search import INSTANCE, SERIES, STUDY
 from portal.core.errors import Refused
 from portal.peers.callers import Caller
 from portal.peers.store import status
@@ -27,7 +27,10 @@ BAD_IDENTIFIER, UNABLE = 0xA900, 0xC001
 PAGE = 200
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 UNIQUE = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+SEARCHED = {"STUDY": STUDY, "SERIES": SERIES, "IMAGE": INSTANCE}
 PATIENT_KEYS = ("PatientID", "PatientName", "PatientSex")
+PATIENT_TAGS = {"00100010": "PN", "00100020": "LO", "00100040": "CS"}
+STUDIES_OF_PATIENT = "00201200"  # Number of Patient Related Studies
 # asked for by their presence only; matching on them means nothing
 COMPUTED = {"NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances",
             "NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances",
@@ -97,52 +100,30 @@ def _text(element: DataElement) -> str:
 
 
 def rows(organisation_id: int, level: str, query: QueryDict) -> Iterator[dict[str, Any]]:
-    """DICOM JSON of the matches, page by page."""
+    """DICOM JSON of the matches, page by page: what QIDO-RS answers."""
     if level == "PATIENT":
         yield from _patients(organisation_id, query)
         return
-    query["limit"] = str(PAGE)
-    if level == "IMAGE":
-        query["includefield"] = "all"
+    query["limit"], query["includefield"] = str(PAGE), "all"
     while True:
-        page: qido.Page
-        if level == "STUDY":
-            page = qido.search_studies(studies(organisation_id), query)
-        elif level == "SERIES":
-            page = qido.search_series(Series.objects.filter(organisation=organisation_id), query, with_study=True)
-        else:
-            page = qido.search_instances(Instance.objects.filter(organisation=organisation_id), query, True)
-        yield from page.rows
-        if page.next is None:
+        found = search_in([organisation_id], qido.ask(SEARCHED[level], (), query).search)
+        yield from map(json.loads, found.items)
+        if not found.more:
             return
-        query["after"] = str(page.next)
-
-
-def studies(organisation_id: int) -> QuerySet[Study]:
-    """What a peer may see: its organisation's studies."""
-    return Study.objects.filter(organisation=organisation_id)
+        query["after"] = str(found.last)
 
 
 def _patients(organisation_id: int, query: QueryDict) -> Iterator[dict[str, Any]]:
-    known = {k: v for k, v in qido.STUDY_KEYS.items() if k in PATIENT_KEYS}
-    found = studies(organisation_id).filter(condition(_only(query, known), [("", known)], [""]))
-    patients = Patient.objects.filter(pk__in=found.values("patient"))
-    counted = patients.annotate(many=Count("studies", distinct=True)).order_by("pk")
-    for patient in counted.iterator(chunk_size=PAGE):
-        yield {
-            **qido.element("PatientID", patient.pseudonym),
-            "00100010": {"vr": "PN", "Value": [{"Alphabetic": patient.name}]} if patient.name else {"vr": "PN"},
-            **qido.element("PatientSex", patient.sex),
-            **qido.element("NumberOfPatientRelatedStudies", patient.many),
-        }
-
-
-def _only(query: QueryDict, keys: Any) -> QueryDict:
-    found = QueryDict(mutable=True)
-    for name in query:
-        if name in keys:
-            found[name] = str(query[name])
-    return found
+    """A patient's studies are searched, and each patient is answered once."""
+    known = QueryDict(mutable=True)
+    known.update({name: value for name, value in query.items() if name in PATIENT_KEYS})
+    patients: dict[str, dict[str, Any]] = {}
+    for study in rows(organisation_id, "STUDY", known):
+        own = {tag: study.get(tag, {"vr": vr}) for tag, vr in PATIENT_TAGS.items()}
+        name = str(own["00100020"].get("Value", [""])[0])
+        patient = patients.setdefault(name, {**own, STUDIES_OF_PATIENT: {"vr": "IS", "Value": [0]}})
+        patient[STUDIES_OF_PATIENT]["Value"][0] += 1
+    yield from patients.values()
 
 
 def chosen(row: dict[str, Any], wanted: list[DataElement], level: str, title: str) -> Dataset:
