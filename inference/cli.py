@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     package.add_argument("--trial", default="", help="why it is not to be put into service by itself")
 
     ship = commands.add_parser("ship", help="train and package what is in inference/shipped/")
-    ship.add_argument("name", choices=("heatmap", "malignancy", "segments", "nih64", *helpers.HELPERS))
+    ship.add_argument("name", choices=("heatmap", "malignancy", "nih64", *helpers.HELPERS))
     ship.add_argument("--seed", type=int, default=1)
     ship.add_argument("--runs", type=Path, default=Path("runs"))
     ship.add_argument("--out", type=Path, help="default: the folder in inference/shipped/")

@@ -21,6 +21,7 @@ class Shipped(NamedTuple):
 
     id: str
     config: TrainConfig
+    version: str = "0.1.0"
     trial: str = ""  # why it is registered but not put into service by itself
 
 
@@ -42,34 +43,19 @@ def shipped(name: str, seed: int, root: str = "") -> Shipped:
     """A function of `NAMES`. ValueError where it needs the folder of a set and none is given."""
     plain = ship_config("malignancy" if name == "malignancy" else "heatmap", seed, "")
     if name == "heatmap":
-        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed", threads=1))
+        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed", threads=1), "0.2.0")
     if name == "malignancy":
         return Shipped("malignancy-mammo-phantom", plain)
-    if name == "segments":
-        config = replace(
-            plain,
-            precision="bf16-mixed",
-            threads=1,
-            segments_of=512,
-            count=1500,
-            width=16,
-            growth=12,
-            epochs=10,
-            stop=0,
-        )
-        return Shipped(
-            "heatmap-chest-segments", config, trial="It reads segments, a trial beside the function on whole scans"
-        )
     if not root:
         raise ValueError(f"{name} is trained on real scans: --root names their folder")
     config = replace(
         plain, data="nih64", root=root, shares=(0.45, 0.1), input_size=(64, 64), width=48, growth=24, r0=0.0,
         roi_weight=0.0, epochs=30, stop=0, patience=30, keep="last", precision="bf16-mixed", threads=1,
     )  # fmt: skip
-    return Shipped("heatmap-chest-nih64", config, "It is weak: trained on few images of 64×64 pixels")
+    return Shipped("heatmap-chest-nih64", config, trial="It is weak: trained on few images of 64×64 pixels")
 
 
-NAMES = ("heatmap", "malignancy", "segments", "nih64")
+NAMES = ("heatmap", "malignancy", "nih64")
 
 
 def ship(
@@ -86,7 +72,7 @@ def ship(
     words = f"python -m inference ship {name} --seed {seed}" + (" --root FOLDER" if wanted.config.root else "")
     words += " --baseline" if baseline else ""
     folder = out or SHIPPED / wanted.id
-    return build_package(run, folder, function_id=wanted.id, command=words, baseline=beside, trial=wanted.trial)
+    return build_package(run, folder, wanted.id, wanted.version, words, beside, wanted.trial)
 
 
 def _train(wanted: Shipped, out: Path, network: str, cache: str, say: Say) -> Path:
