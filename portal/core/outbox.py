@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 15
 RESEND_SECONDS = 20
 MAX_ATTEMPTS = 6
+MESSAGE_ROWS = 8  # rows of one task that share a message: the broker costs more than many a task
 
 
 def followers(topic: str) -> Sequence[str]:
@@ -55,20 +56,36 @@ def emit_all(topic: str, keys: Iterable[object], **payload: object) -> None:
 
 
 def send(rows: Sequence[OutboxEvent]) -> None:
-    """Tell the broker about owed tasks; a broker that is away only delays them."""
+    """Tell the broker about owed tasks; a broker that is away only delays them.
+
+    Rows of one task share messages, but for those that were tried before.
+    """
     from portal.celery import app
 
     for sends, group in itertools.groupby(sorted(rows, key=lambda row: row.sends), key=lambda row: row.sends + 1):
         wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
         waiting = OutboxEvent.objects.filter(pk__in=[row.pk for row in group], state=OutboxEvent.State.WAITING)
         waiting.update(sends=sends, next_at=timezone.now() + wait)
-    for row in rows:
+    for first, *more in _messages(rows):
+        others = {"others": [[row.key, row.pk] for row in more]} if more else {}
         try:
-            task = import_string(row.task)
-            task.apply_async(args=[row.key], kwargs={**row.payload, "outbox_id": row.pk}, retry=False)
+            import_string(first.task).apply_async(
+                args=[first.key], kwargs={**first.payload, **others, "outbox_id": first.pk}, retry=False
+            )
         except (OSError, app.connection_for_write().connection_errors) as error:
-            log.warning("outbox.broker_away", task=row.task, key=row.key, error=str(error))
+            log.warning("outbox.broker_away", task=first.task, key=first.key, error=str(error))
             return
+
+
+def _messages(rows: Sequence[OutboxEvent]) -> Iterator[list[OutboxEvent]]:
+    together: dict[tuple[str, str], list[OutboxEvent]] = {}
+    for row in rows:
+        if row.attempts:
+            yield [row]
+        else:
+            together.setdefault((row.task, repr(sorted(row.payload.items()))), []).append(row)
+    for group in together.values():
+        yield from (group[at : at + MESSAGE_ROWS] for at in range(0, len(group), MESSAGE_ROWS))
 
 
 @dataclass

@@ -6,7 +6,7 @@ A task takes a key, calls one action and may be run twice with the same effect a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
+Owed = tuple[str, int]  # key and outbox row
 QUEUES: dict[str, str] = {}  # task name → queue
 
 
@@ -31,8 +32,7 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
     def decorate(body: Body) -> Any:
         name = f"{body.__module__}.{body.__name__}"
 
-        @functools.wraps(body)
-        def run(key: str = "", outbox_id: int | None = None, **payload: Any) -> None:
+        def one(key: str, outbox_id: int | None, others: Sequence[Owed], payload: dict[str, Any]) -> None:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),
@@ -42,9 +42,24 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
                     return
                 with metrics.task(body.__name__):
                     if together:
+                        held.take([other for other, _ in others])
                         body(held, **payload)
                     else:
                         body(*([key] if key else []), **payload)
+
+        @functools.wraps(body)
+        def run(key: str = "", outbox_id: int | None = None, others: Sequence[Owed] = (), **payload: Any) -> None:
+            if together:
+                one(key, outbox_id, others, payload)
+                return
+            failed: Exception | None = None
+            for each, row in ((key, outbox_id), *others):
+                try:
+                    one(each, row, (), payload)
+                except Exception as error:  # its row is put back; the others of the message are owed all the same
+                    failed = failed or error
+            if failed is not None:
+                raise failed
 
         QUEUES[name] = queue
         return app.task(
