@@ -67,18 +67,21 @@ def worker(name: str, queues: str, *options: str) -> list[str]:
 def gpu_workers(devices: str) -> list[Process]:
     """One gpu worker for each of the comma-separated devices (cpu, cuda:0, …), or one that follows CONCORD_DEVICE.
 
-    Four threads each: one has its scans in the forward pass while the others read, store, or wait for work.
+    Four threads each: one has its scans in the forward pass while the others read, store, or wait for work. They, and
+    the database beside them, need the cores on which the threads of a forward pass would spin while they wait for each
+    other, which makes that several times slower; hence those wait passively unless OMP_WAIT_POLICY says otherwise.
     Raises StartError for what is no device, or is named twice.
     """
     options = ("--pool", "threads", "--concurrency", "4")
+    waiting = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
     names = [name.strip() for name in devices.split(",") if name.strip()]
     if not names:
-        return [Process("gpu", "app", worker("gpu", "gpu", *options))]
+        return [Process("gpu", "app", worker("gpu", "gpu", *options), waiting)]
     for name in names:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or names.count(name) > 1:
             raise StartError(f"setting CONCORD_DEVICES: {name!r} is no device of its own, like cpu or cuda:0")
     return [
-        Process(f"gpu-{n}", "app", worker(f"gpu-{n}", "gpu", *options), {"CONCORD_DEVICE": name})
+        Process(f"gpu-{n}", "app", worker(f"gpu-{n}", "gpu", *options), {**waiting, "CONCORD_DEVICE": name})
         for n, name in enumerate(names)
     ]
 

@@ -34,20 +34,7 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
     def decorate(body: Body) -> Any:
         name = f"{body.__module__}.{body.__name__}"
 
-        @functools.wraps(body)
-        def run(key: str = "", outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
-            error: Exception | None = None
-            for one, values, row in [(key, payload, outbox_id), *more]:
-                try:
-                    do(one, row, values)
-                except SoftTimeLimitExceeded:
-                    raise  # what is left is sent again
-                except Exception as caught:  # each is leased, put back and logged by itself
-                    error = error or caught
-            if error is not None:
-                raise error
-
-        def do(key: str, outbox_id: int | None, payload: dict[str, Any]) -> None:
+        def do(key: str, outbox_id: int | None, payload: dict[str, Any], others: Sequence[str] = ()) -> None:
             close_old_connections()
             with (
                 structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),
@@ -57,9 +44,26 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
                     return
                 with metrics.task(body.__name__):
                     if together:
+                        held.take(others)
                         body(held, **payload)
                     else:
                         body(*([key] if key else []), **payload)
+
+        @functools.wraps(body)
+        def run(key: str = "", outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
+            if together:
+                do(key, outbox_id, payload, [other for other, _, _ in more])
+                return
+            failed: Exception | None = None
+            for one, values, row in [(key, payload, outbox_id), *more]:
+                try:
+                    do(one, row, values)
+                except SoftTimeLimitExceeded:
+                    raise  # what is left is sent again
+                except Exception as error:  # its row is put back; the others of the message are owed all the same
+                    failed = failed or error
+            if failed is not None:
+                raise failed
 
         QUEUES[name] = queue
         return app.task(

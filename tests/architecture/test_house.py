@@ -153,7 +153,7 @@ def test_every_emitted_topic_is_known() -> None:
         for path, tree in trees()
         if path.is_relative_to(ROOT / "portal")
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"outbox.emit", "outbox.emit_all"}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"outbox.emit", "outbox.emit_all", "emit"}
         if isinstance(node.args[0], ast.Constant)
     }
     assert emitted == set(FOLLOWS)
