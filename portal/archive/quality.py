@@ -105,7 +105,15 @@ def image_quality(header: Mapping[str, Any], pixels: Pixels | None) -> Quality:
         words.append("lossy compression or unknown machine")
     parts = {"resolution": resolution, "noise": noise, "origin": origin, "machine": machine}
     score = 0.0 if corrupt else sum(WEIGHTS[name] * value for name, value in parts.items())
-    return Quality(round(score, 4), *(round(parts[name], 4) for name in WEIGHTS), corrupt, words)
+    return Quality(
+        score=round(score, 4),
+        resolution=round(resolution, 4),
+        noise=round(noise, 4),
+        origin=round(origin, 4),
+        machine=round(machine, 4),
+        corrupt=corrupt,
+        words=words,
+    )
 
 
 def _spacing(header: Mapping[str, Any]) -> float | None:
@@ -136,9 +144,10 @@ def _machine(header: Mapping[str, Any]) -> float:
     known = 1.0 if header.get("Manufacturer") and header.get("ManufacturerModelName") else 0.8
     if str(header.get("LossyImageCompression") or "00") != "01":
         return known
-    ratios = header.get("LossyImageCompressionRatio")
-    several = ratios if isinstance(ratios, list | tuple) else [ratios]
-    ratio = math.prod(float(v) for v in several if _positive(v)) if any(map(_positive, several)) else 10.0
+    said: Any = header.get("LossyImageCompressionRatio")
+    ratios: list[Any] = list(said) if isinstance(said, list | tuple) else [said]
+    several = [float(v) for v in ratios if _positive(v)]
+    ratio = math.prod(several) if several else 10.0
     return known / (1 + ratio / 40)
 
 

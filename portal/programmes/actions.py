@@ -342,7 +342,7 @@ def set_priorities(programme: Programme, wanted: Mapping[int, int], *, by: User 
 
 
 @transaction.atomic
-def raise_priority(run_pk: object) -> int:
+def raise_priority(run_pk: uuid.UUID | str) -> int:
     """Raise a scan, its open cases and their offers to the priority of the gravest finding that a run calls present.
 
     Nothing is ever lowered, and what a person set higher stays. A scan that somebody is still to read without the

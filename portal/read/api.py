@@ -80,7 +80,7 @@ SUBMISSION = {
                 "required": ["centre", "width"],
                 "properties": {
                     "centre": {"type": "number"},
-                    "width": {"type": "number", "exclusiveMinimum": 0},
+                    "width": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
                     "inverted": {"type": "boolean", "default": False},
                 },
             },

@@ -71,11 +71,11 @@ class Pacs:
 
 
 @contextmanager
-def pacs(folder: Path, port: int | None = None) -> Iterator[Pacs]:
+def pacs(folder: Path, port: int | None = None, *options: str) -> Iterator[Pacs]:
     """Run storescp; returns when it answers a C-ECHO."""
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    process = subprocess.Popen(["storescp", "-aet", "PACS", "-od", str(folder), "+uf", str(port)])
+    process = subprocess.Popen(["storescp", "-aet", "PACS", "-od", str(folder), "+uf", *options, str(port)])
 
     def answers_echo() -> bool:
         ae = AE(ae_title="TEST")

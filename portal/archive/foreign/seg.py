@@ -30,10 +30,10 @@ def read(ds: Dataset, sizes: Mapping[str, tuple[int, int]]) -> Layer:
     if not segments or count > MOST_FRAMES:
         raise Unreadable("The segmentation has no segments, or too many frames.")
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
-    if len(groups) != count:
+    if len(groups) < count:
         raise Unreadable("The segmentation does not say what its frames are.")
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for index, group in enumerate(groups):
+    for index, group in enumerate(groups[:count]):
         source = _source(group) or _source(shared) or _only(ds)
         if source is None:
             layer.miss("masks that name no image")

@@ -135,7 +135,7 @@ def _annotations(
     return made
 
 
-def _tracking(shape: Shape, overlay: Overlay) -> dict[str, str]:
+def _tracking(shape: Shape, overlay: Overlay) -> dict[str, Any]:
     return {"tracking_id": shape.label[:64], "tracking_uid": derived_uid(overlay.series, shape.layer, shape.key)}
 
 

@@ -45,7 +45,7 @@ def images_of(study: Study) -> QuerySet[Instance]:
 
 def headers(instances: Iterable[Instance]) -> list[Dataset]:
     """Headers as archived. Raises FileNotFoundError."""
-    found = []
+    found: list[Dataset] = []
     for instance in instances:
         with local_copy(storage.archive(), instance.name) as path:
             found.append(dcmread(path, stop_before_pixels=True, force=True))

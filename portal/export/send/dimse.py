@@ -71,7 +71,9 @@ def _one(association: Association, destination: Destination, ds: Dataset) -> boo
         raise NotSent(f"{destination.ae_title} does not take {ds.SOPClassUID.name}")
     own = str(ds.file_meta.TransferSyntaxUID)
     if own not in syntaxes and own not in PLAIN:
-        ds.decompress()
+        ds.decompress(generate_instance_uid=False)  # it stays the same object
+    if "PixelData" in ds:  # an object that was never written to a file does not say so by itself
+        ds["PixelData"].is_undefined_length = ds.file_meta.TransferSyntaxUID.is_encapsulated
     try:
         status = association.send_c_store(ds)
     except ValueError:

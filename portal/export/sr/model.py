@@ -148,7 +148,7 @@ def _image(image: Dataset, one: ImageSays, says: ModelSays, about: Any) -> list[
 
 
 def _place(image: Dataset, shape: Shape, number: int, says: ModelSays, about: Any) -> Any:
-    named = {
+    named: dict[str, Any] = {
         "tracking_identifier": hd.sr.TrackingIdentifier(
             uid=hd.UID(derived_uid(says.series_uid, shape.layer, shape.key)), identifier=f"Place {number}"
         ),
