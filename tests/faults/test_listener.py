@@ -228,7 +228,7 @@ def _children(parent: int) -> list[int]:
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @pytest.mark.xdist_group("stack")
 def test_nothing_acknowledged_is_lost_when_the_listener_is_killed(stack: Stack) -> None:
     """Eight associations at once, kill -9 again and again: every acknowledged instance is in the archive, bit for bit.
@@ -264,7 +264,9 @@ def test_nothing_acknowledged_is_lost_when_the_listener_is_killed(stack: Stack) 
     # the bench's source is received as already de-identified, so the UIDs are those that were sent
     query = "SELECT sop_uid, name FROM archive_instance WHERE sop_uid = ANY(%s)"
     rows = wait_for(
-        lambda: (len(found := stack.query(query, list(taken))) >= len(taken) and found) or None, 600, "all are archived"
+        lambda: (len(found := stack.query(query, list(taken))) >= len(taken) and found) or None,
+        1800,
+        "all are archived",
     )
     assert {row["sop_uid"] for row in rows} == taken.keys()
     for row in rows:
