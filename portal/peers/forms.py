@@ -187,7 +187,7 @@ class QueryForm(forms.Form):
         label="Birth date", required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     StudyDateFrom = forms.DateField(label="Study from", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    StudyDateTo = forms.DateField(label="to", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    StudyDateTo = forms.DateField(label="Study to", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     ModalitiesInStudy = forms.CharField(label="Modality", required=False, max_length=16)
     AccessionNumber = forms.CharField(label="Accession number", required=False, max_length=16)
     StudyDescription = forms.CharField(label="Study description", required=False, max_length=64)
