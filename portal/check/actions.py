@@ -109,30 +109,24 @@ def _store_series(
             "cut_off": said.cut_off,
             "poor": said.poor,
         }
-    row, new = SeriesCheck.objects.get_or_create(
-        series=series,
-        defaults={**values, "organisation_id": study.organisation_id, "study": study, "state": State.PASSED},
-    )
-    if not new:
-        SeriesCheck.objects.filter(pk=row.pk).update(**values)
-        row.refresh_from_db()
-    if row.state not in SeriesCheck.DECIDED:
-        _follow(row, study, series, said)
-
-
-def _follow(row: SeriesCheck, study: Study, series: Series, said: rules.Said | None) -> None:
-    """Bring state and category to what CHECK-2 says, and tell those who look after it."""
     policy = study.source.on_mismatch if study.source else Source.Mismatch.HOLD
     state = rules.outcome(said.verdict, said.noteworthy, policy, said.found) if said else State.PASSED
     given = said.found if said and state == State.REASSIGNED else ""
-    if (row.state, row.category) == (state, given):
-        return
-    if row.state == state:  # another category than the one given before
-        SeriesCheck.objects.filter(pk=row.pk, state=state).update(category=given)
-    else:
-        row.advance(state, category=given)
-    _file(series, given)
-    _announce(row)
+    fresh = {"organisation_id": study.organisation_id, "study": study, "state": state, "category": given}
+    row, new = SeriesCheck.objects.get_or_create(series=series, defaults={**values, **fresh})
+    before = (State.PASSED, "") if new else (row.state, row.category)
+    if not new:
+        SeriesCheck.objects.filter(pk=row.pk).update(**values)
+        row.refresh_from_db()
+        if row.state in SeriesCheck.DECIDED:  # a person's word stands
+            return
+        if row.state == state:
+            SeriesCheck.objects.filter(pk=row.pk, state=state).update(category=given)
+        else:
+            row.advance(state, category=given)
+    if before != (state, given):
+        _file(series, given)
+        _announce(row)
 
 
 def _image(image: InputCheck) -> dict[str, Any]:

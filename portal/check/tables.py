@@ -12,7 +12,8 @@ from portal.check.queries import sentence
 from portal.core.tables import Column, Filter, Table
 from portal.ingest.models import Source
 
-STATES = [choice for choice in SeriesCheck.State.choices if choice[0] != "passed"]
+FIRST = (SeriesCheck.State.HELD, SeriesCheck.State.NOTED)  # what is open stands first
+STATES = [(s.value, s.label) for s in (*FIRST, *(s for s in SeriesCheck.State if s not in {*FIRST, "passed"}))]
 TONES = (("inverted", "Tones inverted"), ("turned", "Turned"), ("category", "Another category"))
 _WHAT = {
     "inverted": Q(inverted=True),
@@ -33,7 +34,7 @@ def alerts(user: Any) -> Table:
             Column("found", "Picture", lambda r: r.get_found_display(), extra=True),
             Column("probability", "Certainty", lambda r: r.probability, order="probability", nullable=True, css="num"),
             Column("source", "Source", lambda r: r.source and r.source.name),
-            Column("state", "State", lambda r: r.get_state_display(), css="tight"),
+            Column("state", "State", lambda r: SeriesCheck.State(r.state).label, css="tight"),
             Column("category", "Given category", lambda r: r.get_category_display(), extra=True),
             Column("by", "Decided by", lambda r: r.decided_by and r.decided_by.username, extra=True),
             Column("uid", "Study UID", lambda r: r.study.study_uid, css="mono small wrap", extra=True),
@@ -45,8 +46,6 @@ def alerts(user: Any) -> Table:
             Filter("what", "What", lambda v: _WHAT[v], TONES),
             Filter("found", "Picture", lambda v: Q(found=v), NAMES),
             Filter("source", "Source", lambda v: Q(source=int(v)), [(str(s.pk), s.name) for s in sources]),
-            Filter("from", "From", lambda v: Q(checked_at__date__gte=v), kind="day"),
-            Filter("to", "to", lambda v: Q(checked_at__date__lte=v), kind="day"),
         ),
         sort="-checked",
         bulk=True,

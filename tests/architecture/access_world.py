@@ -12,6 +12,7 @@ from django.test import Client
 from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
 from portal.billing.models import LedgerEntry
+from portal.check.models import SeriesCheck, StudyCheck
 from portal.core import storage
 from portal.export.models import DataSet, Destination, Return
 from portal.functions.models import FunctionVersion, InferenceFunction
@@ -112,7 +113,14 @@ class World:
             organisation=lakeside, kind="reading", quantity=1, key="lakesides-ledger", words="Read"
         )
         view = save_view(alice, lakeside, "scans", "Alices own view", "state=settled")
+        made = StudyCheck.objects.create(organisation=lakeside, study=case.study, study_revision=4, state="done")
+        alert = SeriesCheck.objects.create(
+            organisation=lakeside, study=case.study, series=image.series, check_made=made, state="held",
+            verdict="mismatch", found="ct", probability=0.9,
+            images=[{"sop_instance_uid": image.sop_uid, "category": "ct", "probability": 0.9}],
+        )  # fmt: skip
         return {
+            "alert": alert.pk,
             "view": view.pk,
             "view_name": view.name,
             "lakeside": lakeside.pk,

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db
 
 READS = {"alice", "bob", "carol", "erin", "dave", "ada"}  # every role but the account administrator's
 SENDS = RUNS = {"carol", "erin", "dave"}
+DECIDES = {"carol", "dave"}
 PANEL = {"alice", "bob", "carol", "erin", "ada"}
 REGISTRY = {"carol", "erin", "dave", "ada"}
 ALL = set(LAKESIDE)
@@ -111,6 +112,11 @@ ROUTES: dict[str, Route] = {
     "ingest/upload/": Route(get=SENDS, post=SENDS, own=BOTH),
     "ingest/sources/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
     "ingest/sources/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=SOURCE),
+    "ingest/sources/<pk>/score/": Route(get=DAVE, ids={"pk": "source"}),
+    "input-alerts/": Route(get=RUNS, own=GET, shows="study_uid", seen_by=RUNS),
+    "input-alerts/decide/": Route(post=DECIDES, body={"row": "alert", "do": "keep"}),
+    "input-alerts/<pk>/": Route(get=RUNS, post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
+    "input-check/": Route(get=RUNS, own=GET),
     "ingest/sources/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "source"}, body=SOURCE),
     "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),
     "ingest/rules/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=RULE),
@@ -144,9 +150,14 @@ ROUTES: dict[str, Route] = {
     "scans/": Route(get=READS, own=GET, shows="study_uid", seen_by=READS),
     "scans/<study_uid>/": Route(get=READS),
     "scans/<study_uid>/output/": Route(get=READS, post=RUNS),
+    "scans/<study_uid>/input-check/": Route(get=READS),
     "view/<study_uid>/": Route(get=READS),
     "api/v1/studies/": Route(get=ALL, own=GET, shows="study_uid", seen_by=READS),
     "api/v1/studies/<study_uid>/": Route(get=READS),
+    "api/v1/studies/<study_uid>/input-check/": Route(get=READS, shows="series_uid", seen_by=READS),
+    "api/v1/input-alerts/": Route(get=ALL, own=GET, shows="series_uid", seen_by=RUNS),
+    "api/v1/input-alerts/<pk>/": Route(get=RUNS, ids={"pk": "alert"}),
+    "api/v1/input-alerts/<pk>/decide/": Route(post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
     "api/v1/studies/<study_uid>/bundle/": Route(get=READS),
     # readers of the panel are blinded: they see no run
     "api/v1/studies/<study_uid>/runs/": Route(get=READS, post=RUNS, shows="run", seen_by=RUNS),
