@@ -89,9 +89,8 @@ def _label_frames(pm: hd.pm.ParametricMap, maps: MapSet) -> None:
     dimensions = [("FrameLabel", "FrameContentSequence", "Class")]
     if maps.slices:
         dimensions.append(("ImagePositionPatient", "PlanePositionSequence", "Place"))
-    pm.DimensionIndexSequence = Sequence(
-        _dimension(index.DimensionOrganizationUID, *dimension) for dimension in dimensions
-    )
+    items = Sequence(_dimension(index.DimensionOrganizationUID, *dimension) for dimension in dimensions)
+    setattr(pm, "DimensionIndexSequence", items)  # noqa: B010 – typed as highdicom's own subclass
     for number, frame in enumerate(pm.PerFrameFunctionalGroupsSequence):
         label, place = divmod(number, maps.slices or 1)  # highdicom writes all slices of a class, then the next class
         frame.FrameContentSequence[0].FrameLabel = maps.names[label][:64]

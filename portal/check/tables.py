@@ -34,7 +34,7 @@ def alerts(user: Any) -> Table:
             Column("found", "Picture", lambda r: r.get_found_display(), extra=True),
             Column("probability", "Certainty", lambda r: r.probability, order="probability", nullable=True, css="num"),
             Column("source", "Source", lambda r: r.source and r.source.name),
-            Column("state", "State", lambda r: r.get_state_display(), css="tight"),
+            Column("state", "State", lambda r: SeriesCheck.State(r.state).label, css="tight"),
             Column("category", "Given category", lambda r: r.get_category_display(), extra=True),
             Column("by", "Decided by", lambda r: r.decided_by and r.decided_by.username, extra=True),
             Column("uid", "Study UID", lambda r: r.study.study_uid, css="mono small wrap", extra=True),

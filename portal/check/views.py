@@ -142,12 +142,13 @@ def input_check(request: HttpRequest) -> HttpResponse:
     """The check itself: whether it is on, from where on it is certain, how its alerts were judged, and its card."""
     if not organisations(request.user, "run"):
         raise Http404
-    known, names = package.package(), dict(NAMES)
+    known = package.package()
+    words: dict[str, str] = {str(name): word for name, word in NAMES}
     context = {
         "off": package.why_off(),
         "package": known,
         "thresholds": [
-            (names.get(name, name.capitalize()), t) for name, t in (known.thresholds if known else {}).items()
+            (words.get(name, name.capitalize()), t) for name, t in (known.thresholds if known else {}).items()
         ],
         "card": html(known.card) if known else "",
         "score": queries.own_score(queries.checks(request.user)),

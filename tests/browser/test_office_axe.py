@@ -47,6 +47,8 @@ PAGES = [
     ("dave", "/"),
     ("dave", "/ingest/"),
     ("dave", "/ingest/quarantine/"),
+    ("dave", "/input-alerts/"),
+    ("dave", "/input-check/"),
     ("dave", "/ingest/sources/"),
     ("dave", "/ingest/rules/"),
     ("dave", "/ingest/upload/"),
