@@ -190,7 +190,8 @@ def _item(search: Search) -> tuple[str, list[Any]]:
 
 
 def _tests(search: Search, inside: str) -> tuple[list[str], list[Any], set[str]]:
-    alias, used = ALIAS[search.level], set()
+    alias = ALIAS[search.level]
+    used: set[str] = set()
     values: list[Any] = []
     tests = [f"{alias}.{inside}_id = w.{inside}" if inside else f"{alias}.organisation_id = w.org"]
     for clause in search.clauses:
@@ -233,7 +234,8 @@ def _joins(level: str, used: set[str]) -> str:
 
 def gather(rows: Iterable[tuple[int, int, int | None, str]], search: Search) -> Found:
     """The answers of a statement's rows, each joined with what its parent adds."""
-    found, heads, page = Found(), {}, []
+    found, page = Found(), []
+    heads: dict[int | None, str] = {}
     for kind, key, parent, text in rows:
         if kind == 1:
             page.append((key, parent, text))
