@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from psycopg.errors import QueryCanceled
 
 from portal.accounts.web import signed_in
-from portal.archive import qido, queries, uri, wado, whole
+from portal.archive import capabilities, media, qido, queries, uri, wado, whole
 from portal.archive import rendered as rendered_views
 from portal.archive.search import INSTANCE, SERIES, STUDY
 from portal.core.errors import Refused
@@ -32,12 +33,25 @@ def _search(request: HttpRequest, level: str, *place: str) -> HttpResponse:
         raise Http404
     headers = {name: request.headers.get(name, "") for name in ("accept", "accept-encoding", "if-none-match")}
     made = qido.reply(asked, found, request.build_absolute_uri(request.path), request.GET, headers)
-    return HttpResponse(made.body, status=made.status, headers=made.headers)
+    response = HttpResponse(made.body, status=made.status, headers=made.headers)
+    if not made.body:
+        del response["Content-Type"]
+    return response
 
 
 def _only(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
         raise Refused("method", f"Only {' and '.join(methods)} here.", status=405)
+
+
+@signed_in
+def service(request: HttpRequest) -> HttpResponse:
+    """The capabilities of the service (PS3.18 8.9); GET is for people who look it up in a browser."""
+    _only(request, "OPTIONS", "GET")
+    kinds = {one.media for one in media.parse_accept(request.headers.get("Accept", ""))}
+    if not kinds & {"*/*", "application/*", capabilities.WADL_TYPE, "application/xml", "text/xml"}:
+        raise Refused("not_acceptable", f"Capabilities are described in {capabilities.WADL_TYPE}.", status=406)
+    return HttpResponse(capabilities.wadl(f"{settings.PUBLIC_URL}/dicomweb"), content_type=capabilities.WADL_TYPE)
 
 
 @signed_in

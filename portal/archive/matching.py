@@ -144,7 +144,9 @@ def _into(tree: Tree, tags: list[str], value: str) -> None:
 
 
 def _in_headers(tag: str, value: str | Tree, headers: Mapping[str, frozenset[str] | None], how: How) -> Clause:
-    prefixes = [prefix for prefix, held in headers.items() if held is None or tag in held]
+    prefixes = [prefix for prefix, held in headers.items() if held and tag in held] or [
+        prefix for prefix, held in headers.items() if held is None
+    ]
     if not prefixes:
         raise bad(f"{keyword_of(tag) or tag} is no attribute of this level; search for instances.")
     path = header_path(tag, value, how.empty, how.multiple)
@@ -275,5 +277,7 @@ def _moments(plain: dict[str, tuple[str, Key, str]]) -> list[Clause]:
             found.append((Term(prefix, day_key.column, within, _day(day)),))
         if bound:
             at = Term(prefix, time_key.column, within, bound)
-            found.append((Term(prefix, day_key.column, beyond, _day(day)), at) if day.strip() else (at,))
+            some = Term(prefix, time_key.column, "gt", "")  # no time is not an early one
+            for term in (at, some):
+                found.append((Term(prefix, day_key.column, beyond, _day(day)), term) if day.strip() else (term,))
     return found

@@ -90,6 +90,12 @@ class Study(StateModel):
             models.Index(fields=["organisation", "-id"], name="study_newest"),
             models.Index(fields=["organisation", "study_date", "id"], name="study_date"),
             models.Index(
+                models.F("organisation"),
+                models.F("study_date").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="study_latest",
+            ),
+            models.Index(
                 fields=["organisation", "accession"], name="study_accession", opclasses=["int8_ops", "text_pattern_ops"]
             ),
             models.Index(fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"),

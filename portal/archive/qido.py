@@ -187,7 +187,7 @@ def _order(query: QueryDict, known: Level) -> tuple[tuple[str, bool], ...]:
 
 
 def _flag(query: QueryDict, name: str) -> bool:
-    value = query.get(name, "false").lower()
+    value = (query.get(name) or "false").lower()
     if value not in {"true", "false"}:
         raise bad(f"{name} is true or false.")
     return value == "true"

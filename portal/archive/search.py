@@ -190,7 +190,8 @@ def _item(search: Search) -> tuple[str, list[Any]]:
 
 
 def _tests(search: Search, inside: str) -> tuple[list[str], list[Any], set[str]]:
-    alias, used = ALIAS[search.level], set()
+    alias = ALIAS[search.level]
+    used: set[str] = set()
     values: list[Any] = []
     tests = [f"{alias}.{inside}_id = w.{inside}" if inside else f"{alias}.organisation_id = w.org"]
     for clause in search.clauses:
@@ -209,14 +210,17 @@ def _tests(search: Search, inside: str) -> tuple[list[str], list[Any], set[str]]
 def _test(level: str, term: Term, used: set[str]) -> tuple[str, list[Any]]:
     below = DOWN.get((level, term.prefix))
     alias, column = "x" if below else PATHS[level][term.prefix], term.column
-    if column.startswith("patient__"):
-        used.add("p")
-        alias, column = "p", column.removeprefix("patient__")
-    elif not below:
-        used.add(alias)
-    test = LOOKUPS[term.lookup].format(f"{alias}.{column}")
+    patient = column.startswith("patient__")
+    test = LOOKUPS[term.lookup].format(f"q.{column.removeprefix('patient__')}" if patient else f"{alias}.{column}")
     values = [] if term.lookup == "isnull" else [term.value]
-    return (f"EXISTS (SELECT FROM {below} AND {test})" if below else test), values
+    if below:
+        return f"EXISTS (SELECT FROM {below} AND {test})", values
+    used.add(alias)
+    if patient:
+        # the patients first, as an array: a join may walk through all studies for patients who are long gone
+        found = f"SELECT q.id FROM archive_patient q WHERE q.organisation_id IN (SELECT org FROM who) AND {test}"
+        return f"s.patient_id = ANY (ARRAY({found}))", values
+    return test, values
 
 
 def _joins(level: str, used: set[str]) -> str:
@@ -230,7 +234,8 @@ def _joins(level: str, used: set[str]) -> str:
 
 def gather(rows: Iterable[tuple[int, int, int | None, str]], search: Search) -> Found:
     """The answers of a statement's rows, each joined with what its parent adds."""
-    found, heads, page = Found(), {}, []
+    found, page = Found(), []
+    heads: dict[int | None, str] = {}
     for kind, key, parent, text in rows:
         if kind == 1:
             page.append((key, parent, text))

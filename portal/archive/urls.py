@@ -11,6 +11,7 @@ I = SE + r"/instances/(?P<sop_uid>[0-9.]{1,64})"  # noqa: E741
 F = I + r"/frames/(?P<numbers>\d{1,7}(?:,\d{1,7}){0,999})"
 
 urlpatterns = [
+    re_path(r"^dicomweb/?$", dicomweb.service),
     re_path(r"^dicomweb/studies/?$", dicomweb.studies),
     re_path(r"^dicomweb/series/?$", dicomweb.all_series),
     re_path(r"^dicomweb/instances/?$", dicomweb.all_instances),

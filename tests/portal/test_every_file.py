@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from portal.ingest.dimse import listen
 from pydicom.encaps import generate_frames
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels import pixel_array
@@ -27,7 +28,6 @@ from portal.core import storage
 from portal.core.models import OutboxEvent
 from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport
-from portal.ingest.dimse import listen
 from portal.ingest.models import LandingFile, Receipt, Source
 from tests import syntaxes
 from tests.factories import archive as make

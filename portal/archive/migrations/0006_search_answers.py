@@ -9,57 +9,59 @@ from portal.archive.names import phonetic
 # Declared immutable, which generated columns ask for: they read nothing but their arguments. Retrieve URLs begin at
 # the server's root; the server puts its address before them (archive/qido.py).
 FUNCTIONS = """
-CREATE FUNCTION concord_element(vr text, value jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT jsonb_build_object('vr', vr, 'Value', jsonb_build_array(value))
-$$;
 CREATE FUNCTION concord_pick(headers jsonb, tags text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(headers) WHERE key = ANY (tags)
 $$;
 CREATE FUNCTION concord_study_answer(headers jsonb, uid text, modalities text[], series int, instances int)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (headers || jsonb_build_object(
-        '00080056', concord_element('CS', '"ONLINE"'),
+RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN
+    RETURN (headers || jsonb_build_object(
+        '00080056', '{"vr": "CS", "Value": ["ONLINE"]}'::jsonb,
         '00080061', CASE WHEN cardinality(modalities) > 0
             THEN jsonb_build_object('vr', 'CS', 'Value', to_jsonb(modalities)) ELSE '{"vr": "CS"}' END,
-        '00081190', concord_element('UR', to_jsonb('/dicomweb/studies/' || uid)),
-        '0020000D', concord_element('UI', to_jsonb(uid)),
-        '00201206', concord_element('IS', to_jsonb(series)),
-        '00201208', concord_element('IS', to_jsonb(instances))))::text
-$$;
+        '00081190', jsonb_build_object('vr', 'UR', 'Value', jsonb_build_array('/dicomweb/studies/' || uid)),
+        '0020000D', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(uid)),
+        '00201206', jsonb_build_object('vr', 'IS', 'Value', jsonb_build_array(series)),
+        '00201208', jsonb_build_object('vr', 'IS', 'Value', jsonb_build_array(instances))))::text;
+END $$;
 CREATE FUNCTION concord_series_answer(headers jsonb, uid text, modality text, instances int)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (headers || jsonb_build_object(
-        '00080056', concord_element('CS', '"ONLINE"'),
-        '00080060', CASE WHEN modality > '' THEN concord_element('CS', to_jsonb(modality)) ELSE '{"vr": "CS"}' END,
-        '00081190', concord_element('UR', to_jsonb('/dicomweb/studies/' || coalesce(
-            headers #>> '{0020000D,Value,0}', '') || '/series/' || uid)),
-        '0020000E', concord_element('UI', to_jsonb(uid)),
-        '00201209', concord_element('IS', to_jsonb(instances))))::text
-$$;
-CREATE FUNCTION concord_instance_answer(headers jsonb, uid text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (concord_pick(headers, '{00080005,00080016,00080201,00083002,0020000D,0020000E,00200013,00280008,00280010,
-            00280011,00280100}') || jsonb_build_object(
-        '00080018', concord_element('UI', to_jsonb(uid)),
-        '00080056', concord_element('CS', '"ONLINE"'),
-        '00081190', concord_element('UR', to_jsonb('/dicomweb/studies/' || coalesce(
-            headers #>> '{0020000D,Value,0}', '') || '/series/' || coalesce(headers #>> '{0020000E,Value,0}', '')
-            || '/instances/' || uid))))::text
-$$;
+RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN
+    RETURN (headers || jsonb_build_object(
+        '00080056', '{"vr": "CS", "Value": ["ONLINE"]}'::jsonb,
+        '00080060', CASE WHEN modality > ''
+            THEN jsonb_build_object('vr', 'CS', 'Value', jsonb_build_array(modality)) ELSE '{"vr": "CS"}' END,
+        '00081190', jsonb_build_object('vr', 'UR', 'Value', jsonb_build_array(
+            '/dicomweb/studies/' || coalesce(headers #>> '{0020000D,Value,0}', '') || '/series/' || uid)),
+        '0020000E', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(uid)),
+        '00201209', jsonb_build_object('vr', 'IS', 'Value', jsonb_build_array(instances))))::text;
+END $$;
+CREATE FUNCTION concord_instance_answer(headers jsonb, uid text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        '00080005', headers -> '00080005', '00080016', headers -> '00080016', '00080201', headers -> '00080201',
+        '00083002', headers -> '00083002', '0020000D', headers -> '0020000D', '0020000E', headers -> '0020000E',
+        '00200013', headers -> '00200013', '00280008', headers -> '00280008', '00280010', headers -> '00280010',
+        '00280011', headers -> '00280011', '00280100', headers -> '00280100',
+        '00080018', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(uid)),
+        '00080056', '{"vr": "CS", "Value": ["ONLINE"]}'::jsonb,
+        '00081190', jsonb_build_object('vr', 'UR', 'Value', jsonb_build_array(
+            '/dicomweb/studies/' || coalesce(headers #>> '{0020000D,Value,0}', '') || '/series/'
+            || coalesce(headers #>> '{0020000E,Value,0}', '') || '/instances/' || uid))))::text;
+END $$;
 """
 DROP = """
 DROP FUNCTION concord_instance_answer(jsonb, text);
 DROP FUNCTION concord_series_answer(jsonb, text, text, int);
 DROP FUNCTION concord_study_answer(jsonb, text, text[], int, int);
 DROP FUNCTION concord_pick(jsonb, text[]);
-DROP FUNCTION concord_element(text, jsonb);
 """
 # What answers take from the header alone must stand there: the study of a series, and the pseudonym of a patient.
 COMPLETE = """
-UPDATE archive_series e SET headers = e.headers || jsonb_build_object('0020000D', concord_element('UI', to_jsonb(s.study_uid)))
+UPDATE archive_series e
+SET headers = e.headers || jsonb_build_object('0020000D', jsonb_build_object('vr', 'UI', 'Value', ARRAY[s.study_uid]))
 FROM archive_study s WHERE s.id = e.study_id;
-UPDATE archive_study s SET headers = s.headers || jsonb_build_object('00100020', concord_element('LO', to_jsonb(p.pseudonym)))
+UPDATE archive_study s
+SET headers = s.headers || jsonb_build_object('00100020', jsonb_build_object('vr', 'LO', 'Value', ARRAY[p.pseudonym]))
 FROM archive_patient p WHERE p.id = s.patient_id;
 """
 
@@ -108,6 +110,15 @@ class Migration(migrations.Migration):
             "study",
             models.Index(
                 fields=["organisation", "accession"], name="study_accession", opclasses=["int8_ops", "text_pattern_ops"]
+            ),
+        ),
+        migrations.AddIndex(
+            "study",
+            models.Index(
+                models.F("organisation"),
+                models.F("study_date").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="study_latest",
             ),
         ),
         migrations.AddIndex("series", models.Index(fields=["organisation", "-id"], name="series_newest")),
