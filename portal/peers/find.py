@@ -116,7 +116,9 @@ def rows(organisation_id: int, level: str, query: QueryDict) -> Iterator[dict[st
 def _patients(organisation_id: int, query: QueryDict) -> Iterator[dict[str, Any]]:
     """A patient's studies are searched, and each patient is answered once."""
     known = QueryDict(mutable=True)
-    known.update({name: value for name, value in query.items() if name in PATIENT_KEYS})
+    for name in PATIENT_KEYS:
+        if name in query:
+            known[name] = str(query[name])
     patients: dict[str, dict[str, Any]] = {}
     for study in rows(organisation_id, "STUDY", known):
         own = {tag: study.get(tag, {"vr": vr}) for tag, vr in PATIENT_TAGS.items()}

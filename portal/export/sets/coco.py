@@ -73,7 +73,7 @@ def _json(value: Any) -> bytes:
 
 def _png(instance: Instance, frame: int) -> bytes:
     with local_copy(storage.archive(), instance.name) as path:
-        return picture(path, frame, PNG)
+        return picture(path, [frame], PNG)
 
 
 def _annotations(
