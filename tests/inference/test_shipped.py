@@ -30,7 +30,7 @@ def malignancy() -> FunctionPackage:
 
 
 def test_weights_are_small_and_cards_say_what_matters() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 15e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 20e6
     for folder in (HEATMAP, MALIGNANCY):
         card, manifest = (folder / "card.md").read_text(), load(folder, "cpu").manifest
         assert "Not fit for care" in card and "phantoms" in card
