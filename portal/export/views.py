@@ -136,7 +136,8 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
 def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
     """Ask a destination whether it is there."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    row = get_object_or_404(queries.destinations(request.user).filter(organisation=organisation), pk=destination_id)
+    rows = queries.destinations(request.user).filter(organisation_id=organisation.pk if organisation else None)
+    row = get_object_or_404(rows, pk=destination_id)
     try:
         messages.success(request, f"{actions.test_destination(request.user, row)}.")
     except Refused as error:

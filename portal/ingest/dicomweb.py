@@ -28,13 +28,13 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
 
     200 all stored, 202 some, 409 none, 400 not a multipart body, 413 too many parts, 415 another media type.
     """
+    source = source_for(request.user, organisation_of(request), Source.Kind.DICOMWEB)  # type: ignore[arg-type]
     kind = parts.content_type(request.headers.get("Content-Type", ""))
     form = str(kind.get_param("type") or DICOM).lower() if kind.get_content_type() == "multipart/related" else ""
     if form not in {"", DICOM, JSON, XML} or (not form and kind.get_content_type() != DICOM):
         words = f'Send multipart/related; type="{DICOM}" (or "{JSON}", "{XML}" with bulk data), or {DICOM}.'
         raise Refused("media_type", words, status=415)
     boundary = parts.boundary_of(kind) if form else b""
-    source = source_for(request.user, organisation_of(request), Source.Kind.DICOMWEB)  # type: ignore[arg-type]
     store = _Store(source, study_uid)
     try:
         if form in {JSON, XML}:

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.architecture.access_bodies import PACS, PEER, RULE, SOURCE, WIRE
 from tests.architecture.access_world import LAKESIDE, OUTSIDERS, World
 from tests.factories.archive import plain_static
 
@@ -73,12 +74,6 @@ STUDY = "dicomweb/studies/<study_uid>"
 SERIES = f"{STUDY}/series/<series_uid>"
 INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
-WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
-SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
-PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104", "kind": "dimse", "wants": ["sr"]}
-PACS = {"name": "Peer 2", "ae_title": "PEER2", "port": "104", "privacy": "full", "most_associations": "1",
-        "idle_seconds": "60", "priors": "0"}  # fmt: skip
-RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
     "": Route(get=ALL, own=GET),
