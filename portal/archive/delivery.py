@@ -98,6 +98,8 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     if not found or not size or found.group(0) == "bytes=-":
         return None
     low, high = found.groups()
+    if low and high and int(high) < int(low):
+        return None  # no range at all (RFC 9110 14.1.1)
     first = int(low) if low else max(0, size - int(high))
     last = min(int(high), size - 1) if low and high else size - 1
     if first > last:

@@ -1,8 +1,7 @@
 """Every address × everyone, with an object of Lakeside's behind each.
 
-ROUTES says for each address which object it is asked about, what is sent, and who may. An address that is not in the
-table fails the first test. For each person one test then walks the whole table: who may gets an answer (the positive
-control), everyone else is refused as designed. Each request is rolled back, so every one finds the same world.
+ROUTES says which object an address is asked about, what is sent, and who may; the first test finds an address without a
+row. Per person a test walks the table: who may gets an answer, everyone else is refused. Each request is rolled back.
 """
 
 from __future__ import annotations

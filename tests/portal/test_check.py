@@ -252,7 +252,7 @@ def test_a_long_series_is_looked_at_in_three_places(lakeside: Organisation) -> N
 
 
 def test_a_set_aside_series_is_kept_from_functions(lakeside: Organisation, dave: Any) -> None:
-    from portal.infer.execute import _instances
+    from portal.infer.inputs import images_of
 
     good = phantom("chest")
     bad = phantom("breast", **DX, StudyInstanceUID=good.StudyInstanceUID, SeriesNumber=2)
@@ -262,7 +262,7 @@ def test_a_set_aside_series_is_kept_from_functions(lakeside: Organisation, dave:
     actions.decide(dave, SeriesCheck.objects.get(study=study, state="held"), "discard")
     plan_runs(study.pk)
     run.refresh_from_db()
-    assert run.state == "queued" and [i.sop_uid for i in _instances(study)] == [good.SOPInstanceUID]
+    assert run.state == "queued" and [i.sop_uid for i in images_of([study])[study.pk]] == [good.SOPInstanceUID]
 
 
 def test_scores_count_what_was_decided(lakeside: Organisation, dave: Any) -> None:

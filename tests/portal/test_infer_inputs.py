@@ -17,8 +17,9 @@ from portal.archive.shelf import Shelf
 from portal.core import outbox, storage
 from portal.core.models import OutboxEvent
 from portal.core.tasks import QUEUES
-from portal.infer import actions, execute, inputs, tasks
+from portal.infer import actions, execute, tasks
 from portal.infer.models import Matrix, Run
+from portal.pipeline import FOLLOWS
 from tests.factories import archive as make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,8 +55,9 @@ def said(run: Run) -> list[bytes]:
 
 
 @pytest.fixture(autouse=True)
-def empty_shelf() -> None:
-    inputs.SHELF.trim(0)
+def own_shelf(settings: Any, tmp_path: Path) -> None:
+    """Tests of other processes keep inputs at the same time."""
+    settings.HOME = tmp_path
 
 
 def test_inputs_are_made_on_a_cpu_and_the_gpu_worker_needs_the_image_no_more(lakeside: Organisation) -> None:
@@ -149,7 +151,7 @@ def test_what_waits_is_taken_together_the_most_urgent_first(lakeside: Organisati
         assert groups[3] == set()
     assert set(Run.objects.values_list("state", flat=True)) == {Run.State.DONE}
     assert {row(run).state for run in runs} == {"done"} and {row(run).attempts for run in runs} == {1}
-    assert OutboxEvent.objects.filter(topic="infer.run_finished").count() == 3 * 6
+    assert OutboxEvent.objects.filter(topic="infer.run_finished").count() == 6 * len(FOLLOWS["infer.run_finished"])
 
 
 def test_one_runs_odd_fault_puts_it_alone_back(lakeside: Organisation) -> None:

@@ -160,10 +160,12 @@ def test_many_senders_at_once_lose_and_double_nothing() -> None:
     assert {state: states.count(state) for state in set(states)} == {
         "received": 8 * 4 + 2, "duplicate": 7, "quarantined": 7,
     }  # fmt: skip
-    kept = dict(LandingFile.objects.values_list("receipt_id", "name"))
+    mine = {pk for _, pk, _ in found}  # rows of other tests outlive the emptying of tables: they lie in another schema
+    kept = dict(LandingFile.objects.filter(receipt_id__in=mine).values_list("receipt_id", "name"))
     for state, pk, data in found:
         if state != "duplicate":
             name = next(name for receipt, name in kept.items() if str(receipt) == pk)
             with storage.landing().open(name) as file:
                 assert file.read() == data
     assert len(kept) == 8 * 4 + 2 + 7 and not list(landing.incoming().iterdir())
+    LandingFile.objects.filter(receipt_id__in=mine).delete()
