@@ -1,11 +1,12 @@
 #!/bin/sh
-# Finds, or on Debian as root installs, what the tests use: Chromium, dcmtk, dicom3tools.
+# Finds, or on Debian as root installs, what the tests use: Chromium, dcmtk, dicom3tools, Orthanc.
 set -eu
 missing=""
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
   || missing="$missing chromium"
 command -v storescu >/dev/null || missing="$missing dcmtk"
 command -v dciodvfy >/dev/null || missing="$missing dicom3tools"
+[ -x /usr/sbin/Orthanc ] || missing="$missing orthanc"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -qq

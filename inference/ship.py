@@ -46,7 +46,7 @@ def shipped(name: str, seed: int, root: str = "") -> Shipped:
     """A function of `NAMES`. ValueError where it needs the folder of a set and none is given."""
     plain = ship_config("malignancy" if name == "malignancy" else "heatmap", seed, "")
     if name == "heatmap":
-        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed", threads=1))
+        return Shipped("heatmap-chest-phantom", replace(plain, precision="bf16-mixed", threads=1), "0.2.0")
     if name == "malignancy":
         return Shipped("malignancy-mammo-phantom", plain)
     if not root:

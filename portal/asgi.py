@@ -16,13 +16,14 @@ from django.urls import path  # noqa: E402
 
 from portal.accounts.consumers import LiveConsumer  # noqa: E402
 from portal.archive.fastpath import FastFrames  # noqa: E402
+from portal.archive.fastsearch import FastSearch  # noqa: E402
 from portal.core.body_limit import BodyLimit  # noqa: E402
 
 STRANGER_BYTES = 1024 * 1024  # a sign-in form, no more
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(FastFrames(cast(Any, http)), settings.MAX_REQUEST_BYTES, STRANGER_BYTES),
+        "http": BodyLimit(FastSearch(FastFrames(cast(Any, http))), settings.MAX_REQUEST_BYTES, STRANGER_BYTES),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

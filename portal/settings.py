@@ -19,6 +19,11 @@ PORT = env.number("CONCORD_PORT", 8000, 1, 65535)
 PUBLIC_URL = env.text("CONCORD_PUBLIC_URL", f"http://{HOST}:{PORT}")
 DICOM_PORT = env.number("CONCORD_DICOM_PORT", 11112, 1, 65535)
 DICOM_AET = env.text("CONCORD_AET", "CONCORD")
+DICOM_TLS_PORT = env.number("CONCORD_DICOM_TLS_PORT", 0, 0, 65535)  # 0: no second port
+DICOM_TLS_CERT = env.file("CONCORD_DICOM_TLS_CERT")
+DICOM_TLS_KEY = env.file("CONCORD_DICOM_TLS_KEY")
+DICOM_TLS_CA = env.file("CONCORD_DICOM_TLS_CA")  # signs our peers' certificates
+DICOM_PROCESSES = env.number("CONCORD_DICOM_PROCESSES", 2, 1, 64)  # that take scans in side by side
 ALLOWED_HOSTS = env.text("CONCORD_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 HTTPS = PUBLIC_URL.startswith("https://")
@@ -52,6 +57,8 @@ INSTALLED_APPS = [
     "portal.deidentify",
     "portal.archive",
     "portal.functions",
+    "portal.peers",
+    "portal.check",
     "portal.infer",
     "portal.programmes",
     "portal.read",
@@ -160,9 +167,12 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "portal.core.tasks.sweep_outbox", "schedule": 5.0},
     "settle studies": {"task": "portal.archive.tasks.settle_studies", "schedule": 2.0},
+    "pass overdue checks": {"task": "portal.check.tasks.pass_overdue", "schedule": 60.0},
     "expire claims": {"task": "portal.programmes.tasks.expire_claims", "schedule": 60.0},
     "open overdue cases": {"task": "portal.programmes.tasks.open_overdue", "schedule": 60.0},
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
+    "due work with peers": {"task": "portal.peers.tasks.run_due", "schedule": 5.0},
+    "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
 }
@@ -270,7 +280,12 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- inference -----------------------------------------------------------------------------------
 PACKAGES_ROOT = env.folder("CONCORD_PACKAGES", BASE_DIR / "inference" / "shipped")
-INFERENCE_DEVICE = env.one_of("CONCORD_DEVICE", ("auto", "cpu", "cuda"), "auto")
+INPUT_CHECK = env.text("CONCORD_INPUT_CHECK", "input-check")  # folder in CONCORD_PACKAGES, or off
+INFERENCE_DEVICE = env.device("CONCORD_DEVICE", "auto")
+INFERENCE_PRECISION = env.one_of("CONCORD_PRECISION", ("auto", "float32", "bfloat16", "float16"), "auto")
+INFERENCE_COMPILE = env.flag("CONCORD_COMPILE")  # networks by torch.compile
+INFERENCE_THREADS = env.number("CONCORD_INFERENCE_THREADS", 0, 0, 1024)  # of a forward pass on a CPU; 0: by PyTorch
+PREPARED_MB = env.number("CONCORD_PREPARED_MB", 4096, 0, 10_000_000)  # network inputs kept on disk
 INFERENCE_MEMORY_MB = env.number("CONCORD_INFERENCE_MEMORY_MB", 4096, 64, 1_000_000)  # weights in memory
 INFERENCE_READERS = env.number("CONCORD_INFERENCE_READERS", 2, 1, 256)  # threads that read images
 INFERENCE_BATCH = env.number("CONCORD_INFERENCE_BATCH", 16, 1, 4096)  # most images of one forward pass

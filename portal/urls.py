@@ -19,6 +19,8 @@ STEPS = [
     "deidentify",
     "archive",
     "functions",
+    "peers",
+    "check",
     "infer",
     "programmes",
     "read",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,8 +13,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,7 @@ from deploy.embedded.valkey import Valkey
 
 PYTHON = sys.executable
 DOORS = {"web", "dicom"}
-COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90"}
+COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90", "transfer": "36"}
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Process:
     name: str
     zone: str
     command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
     child: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -62,18 +64,42 @@ def worker(name: str, queues: str, *options: str) -> list[str]:
     return [*base, "--loglevel", "WARNING", "--without-gossip", "--without-mingle", *options]
 
 
+def gpu_workers(devices: str) -> list[Process]:
+    """One gpu worker for each of the comma-separated devices (cpu, cuda:0, …), or one that follows CONCORD_DEVICE.
+
+    Four threads each: one has its scans in the forward pass while the others read, store, or wait for work. They, and
+    the database beside them, need the cores on which the threads of a forward pass would spin while they wait for each
+    other, which makes that several times slower; hence those wait passively unless OMP_WAIT_POLICY says otherwise.
+    Raises StartError for what is no device, or is named twice.
+    """
+    options = ("--pool", "threads", "--concurrency", "4")
+    waiting = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    names = [name.strip() for name in devices.split(",") if name.strip()]
+    if not names:
+        return [Process("gpu", "app", worker("gpu", "gpu", *options), waiting)]
+    for name in names:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or names.count(name) > 1:
+            raise StartError(f"setting CONCORD_DEVICES: {name!r} is no device of its own, like cpu or cuda:0")
+    return [
+        Process(f"gpu-{n}", "app", worker(f"gpu-{n}", "gpu", *options), {**waiting, "CONCORD_DEVICE": name})
+        for n, name in enumerate(names)
+    ]
+
+
 def processes(home: Home) -> list[Process]:
     """All processes, in the order in which they start; they end in the opposite order."""
     web = [PYTHON, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
     web += ["--port", str(home.ports["web"]), "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
+    web += ["--http", "portal.core.zerocopy:Protocol", "--no-access-log"]
     beat = [PYTHON, "-m", "celery", "--quiet", "-A", "portal", "beat", "--loglevel", "WARNING"]
     beat += ["-s", str(home.path / "run" / "beat"), "--pidfile", ""]
     return [
         Process("web", "app", web),
         Process("dicom", "identities", [PYTHON, "manage.py", "dicom_listener"]),
         Process("identities", "identities", worker("identities", "identities", "--concurrency", "2")),
+        Process("transfer", "identities", worker("transfer", "transfer", "--pool", "threads", "--concurrency", "4")),
         Process("default", "app", worker("default", "default,export", "--concurrency", "2")),
-        Process("gpu", "app", worker("gpu", "gpu", "--pool", "threads", "--concurrency", "8")),
+        *gpu_workers(os.environ.get("CONCORD_DEVICES", "")),
         Process("beat", "app", beat),
     ]
 
@@ -138,7 +164,7 @@ class Supervisor:
         process.child = children.start(
             list(process.command),
             cwd=ROOT,
-            env=self.home.env(process.zone),
+            env={**self.home.env(process.zone), **process.env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -160,7 +186,7 @@ class Supervisor:
             return
         prefix = f"{time.strftime('%H:%M:%S')} {name:<10} | "
         if sys.stdout.isatty():
-            prefix = f"\033[{COLOURS.get(name, '1')}m{prefix}\033[0m"
+            prefix = f"\033[{COLOURS.get(name.partition('-')[0], '1')}m{prefix}\033[0m"
         print(prefix + line, flush=True)
 
     # --- while it runs -------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,16 @@ Float = NDArray[np.float32]
 SHIPPED = Path(__file__).parents[1] / "shipped" / "input-check"
 
 
+@dataclass(frozen=True)
+class Shown:
+    """One picture to be looked at: display values (rows, columns) in [0, 1], what is claimed of it, and its UID."""
+
+    pixels: Float
+    claim: Claim | None = None
+    uid: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 class InputChecker:
     """The network with the region finder that looks for lungs that are cut off. Not for several threads at once."""
 
@@ -44,22 +56,38 @@ class InputChecker:
 
     def check(self, path: Path | str) -> InputCheck:
         """One DICOM file. ImageError (`inference.preprocess.errors`) for one that cannot be displayed."""
+        shown = self.read(path)
+        return self.pictures([shown])[0]
+
+    def read(self, path: Path | str) -> Shown:
+        """One DICOM file ready to be looked at; needs no network, so threads may share it. Raises ImageError."""
         image = read_image(Path(path), self.limits)
         header = dcmread(path, stop_before_pixels=True)
-        return self.picture(image.pixels, claim_of(header), image.sop_instance_uid, image.warnings)
+        return Shown(image.pixels, claim_of(header), image.sop_instance_uid, image.warnings)
 
-    def picture(
-        self, pixels: Float, claim: Claim | None = None, uid: str = "", warnings: tuple[str, ...] = ()
-    ) -> InputCheck:
+    def picture(self, pixels: Float, claim: Claim | None = None) -> InputCheck:
         """Display values (rows, columns) in [0, 1] with what is claimed of them, if anything."""
-        categories, turns, inversion = self.probabilities([pixels])
-        best = int(categories[0].argmax())
+        return self.pictures([Shown(pixels, claim)])[0]
+
+    def pictures(self, shown: Sequence[Shown]) -> list[InputCheck]:
+        """Several pictures in one forward pass, in their order; none: an empty list."""
+        if not shown:
+            return []
+        categories, turns, inversion = self.probabilities([one.pixels for one in shown])
+        return [
+            self._said(one, category, turn, float(inverted))
+            for one, category, turn, inverted in zip(shown, categories, turns, inversion, strict=True)
+        ]
+
+    def _said(self, shown: Shown, categories: Float, turns: Float, inversion: float) -> InputCheck:
+        pixels, claim = shown.pixels, shown.claim
+        best = int(categories.argmax())
         category = CATEGORIES[best]
-        certain = float(categories[0, best]) >= self.manifest.thresholds[category]
+        certain = float(categories[best]) >= self.manifest.thresholds[category]
         toned, upright = certain and category != "other", certain and category in TURNED
-        quarter = int(turns[0].argmax())
-        turned = float(turns[0, quarter])
-        inverted = bool(inversion[0] >= self.manifest.thresholds["inverted"]) if toned else None
+        quarter = int(turns.argmax())
+        turned = float(turns[quarter])
+        inverted = inversion >= self.manifest.thresholds["inverted"] if toned else None
         rotation = (90 * quarter if turned >= self.manifest.thresholds["rotation"] else 0) if upright else None
         cut: tuple[str, ...] = ()
         if category == "chest_frontal" and certain and self.finder is not None:
@@ -68,24 +96,24 @@ class InputChecker:
             cut = self.finder.find(np.ascontiguousarray(righted)).warnings
         measures = measure(pixels)
         return InputCheck(
-            sop_instance_uid=uid,
+            sop_instance_uid=shown.uid,
             category=category,
-            probabilities={name: float(p) for name, p in zip(CATEGORIES, categories[0], strict=True)},
+            probabilities={name: float(p) for name, p in zip(CATEGORIES, categories, strict=True)},
             certain=certain,
             claimed=claim.category if claim else None,
             inverted=inverted,
-            inverted_probability=float(inversion[0]),
+            inverted_probability=inversion,
             rotation=rotation,
             rotation_probability=turned,
             cut_off=cut,
             quality=measures,
             poor=poor(measures),
-            mismatches=mismatches(claim, category, float(categories[0, best]), certain, inverted, rotation),
+            mismatches=mismatches(claim, category, float(categories[best]), certain, inverted, rotation),
             function_id=self.manifest.id,
             version=self.manifest.version,
             weights_sha256=self.manifest.weights_sha256,
             code_version=__version__,
-            warnings=warnings,
+            warnings=shown.warnings,
         )
 
 

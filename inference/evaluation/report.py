@@ -22,8 +22,8 @@ from inference.evaluation.localisation import (
     mean_interval,
     spread,
 )
-from inference.evaluation.roc import Interval, auc, auc_interval, curve, difference_interval
-from inference.postprocess import ViewScore, case_score, youden
+from inference.evaluation.roc import Interval, auc, auc_interval, difference_interval
+from inference.postprocess import ViewScore, at_sensitivity, at_specificity, case_score, youden
 from inference.postprocess.joint import any_abnormality, class_correlations
 from inference.training.config import TrainConfig
 from inference.training.module import build, predict
@@ -220,17 +220,14 @@ def operating_points(labels: NDArray[Any], scores: NDArray[Any]) -> list[dict[st
     """Threshold, sensitivity and specificity at 80, 90, 95 % of either, on the given part; NaN labels leave none."""
     if np.asarray(labels).all() or not np.asarray(labels).any():
         return []
-    sensitivity, specificity, thresholds = curve(labels, scores)
-    rows = []
-    for wanted in (0.80, 0.90, 0.95):
-        at = int(np.argmax(sensitivity >= wanted))
-        rows.append({"sensitivity_at_least": wanted, "threshold": float(thresholds[at]),
-                     "sensitivity": float(sensitivity[at]), "specificity": float(specificity[at])})  # fmt: skip
-        kept = np.flatnonzero(specificity >= wanted)
-        if len(kept):
-            at = int(kept[-1])
-            rows.append({"specificity_at_least": wanted, "threshold": float(thresholds[at]),
-                         "sensitivity": float(sensitivity[at]), "specificity": float(specificity[at])})  # fmt: skip
+    positive, rows = np.asarray(labels).astype(bool), []
+    for part, choose in (("sensitivity", at_sensitivity), ("specificity", at_specificity)):
+        for wanted in (0.80, 0.90, 0.95):
+            threshold = choose(labels, scores, wanted)
+            called = scores >= threshold
+            rows.append({f"{part}_at_least": wanted, "threshold": threshold,
+                         "sensitivity": float(called[positive].mean()),
+                         "specificity": float((~called[~positive]).mean())})  # fmt: skip
     return rows
 
 

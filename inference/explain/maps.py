@@ -21,10 +21,12 @@ class NoMaps(ValueError):
 
 @dataclass(frozen=True)
 class MapSet:
-    """Probability maps of one image, classes in the order of the matrix.
+    """Probability maps of one image or volume, classes in the order of the matrix.
 
+    sop_instance_uid  of the image; of a volume's first slice, the other slices' are `others`
     matrix         (K, N, N) uint8, probability × 255; cell (i, j) lies over the i-th N-th of the image's rows
-                   and the j-th N-th of its columns
+                   and the j-th N-th of its columns. Volumes: (K, M, N, N), where slice m lies over the m-th M-th
+                   of the volume's slices, in their own order
     probabilities  of the whole image, one per class
     present        by each class's own threshold on that probability
     thresholds     on the map, one per class: where a place counts as salient
@@ -40,11 +42,13 @@ class MapSet:
     probabilities: Mapping[str, float]
     present: Mapping[str, bool]
     thresholds: Mapping[str, float]
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """ValueError when shapes and names do not fit."""
-        if self.matrix.dtype != np.uint8 or self.matrix.ndim != 3 or self.matrix.shape[1] != self.matrix.shape[2]:
-            raise ValueError(f"a matrix of {self.matrix.dtype} {self.matrix.shape} is not (K, N, N) of uint8")
+        shape = self.matrix.shape
+        if self.matrix.dtype != np.uint8 or len(shape) not in {3, 4} or shape[-2] != shape[-1]:
+            raise ValueError(f"a matrix of {self.matrix.dtype} {shape} is neither (K, N, N) nor (K, M, N, N) of uint8")
         if len(self.names) != len(self.matrix):
             raise ValueError(f"{len(self.names)} classes for {len(self.matrix)} maps")
         for what in (self.probabilities, self.present, self.thresholds):
@@ -54,7 +58,12 @@ class MapSet:
     @property
     def cells(self) -> int:
         """N."""
-        return int(self.matrix.shape[1])
+        return int(self.matrix.shape[-1])
+
+    @property
+    def slices(self) -> int | None:
+        """M of a volume, None of an image."""
+        return int(self.matrix.shape[1]) if self.matrix.ndim == 4 else None
 
     def order(self) -> list[str]:
         """Classes, the most probable first; equal ones in the order of the matrix."""
@@ -65,7 +74,7 @@ class MapSet:
         return [name for name in self.order() if self.present[name]] or self.order()[:1]
 
     def of(self, name: str) -> NDArray[np.uint8]:
-        """(N, N) uint8 of a class. ValueError for a class that is not there."""
+        """(N, N) or (M, N, N) uint8 of a class. ValueError for a class that is not there."""
         if name not in self.names:
             raise ValueError(f"class {name!r} is none of {', '.join(self.names)}")
         return self.matrix[self.names.index(name)]
@@ -77,14 +86,22 @@ class MapSet:
         return replace(self, names=tuple(names), matrix=np.stack([self.of(name) for name in names]))
 
     def salient(self, name: str) -> NDArray[np.bool_]:
-        """(N, N): where the probability reaches the class's threshold on the map."""
+        """(N, N) or (M, N, N): where the probability reaches the class's threshold on the map."""
         return self.of(name) / 255.0 >= self.thresholds[name]
 
     def uid(self, *what: str) -> str:
         """A UID (2.25, PS3.5 B.2) that follows from the image, function, values and `what` it is made for, so that
         the same export made twice is the same object."""
         seed = "/".join(
-            [self.sop_instance_uid, self.function_id, self.version, self.weights_sha256, *self.names, *what]
+            [
+                self.sop_instance_uid,
+                *self.others,
+                self.function_id,
+                self.version,
+                self.weights_sha256,
+                *self.names,
+                *what,
+            ]
         )
         digest = hashlib.sha256(seed.encode() + b"\0" + self.matrix.tobytes()).digest()
         return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -37,10 +37,15 @@ def identity(maps: MapSet, kind: str, options: str, part: str = "", number: int 
     }
 
 
-def finish(ds: Dataset, maps: MapSet, header: Dataset, kind: str, when: dt.datetime) -> None:
-    """Series description, notice and times; everything that would change from one making to the next is set."""
+def finish(
+    ds: Dataset, maps: MapSet, header: Dataset, kind: str, when: dt.datetime, place: Place | None = None
+) -> None:
+    """Series description, notice and times; everything that would change from one making to the next is set.
+
+    place  of the source's pixels, where its header does not say it as a single image's does
+    """
     ds.SeriesDescription = f"{maps.function_id} {NAMES[kind]} ({NOTICE.lower()})"[:64]
-    place = place_of(header)
+    place = place or place_of(header)
     ds.ImageComments = f"{NOTICE}. {place.words(maps.cells)}"
     if not place.in_patient:
         ds.PatientOrientation = header.get("PatientOrientation", "")  # the rows and columns run as the source's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -31,25 +32,39 @@ def parametric_map(maps: MapSet, header: Dataset, when: dt.datetime, name: str |
     own = identity(maps, "pm", "alone" if name else "all", name or "", maps.names.index(name) + 1 if name else 1)
     maps = maps.select([name]) if name else maps
     place = place_of(header)
-    values = np.moveaxis(maps.matrix.astype(np.float32) / np.float32(255), 0, -1)[None]
+    if place.in_patient:
+        pm = on_planes(maps, [header], own, planes(place, header, maps.cells))
+    else:
+        pm = on_planes(maps, [_placed(header, maps, place)], own)
+        _of_projection(pm, header, place)
+    anatomy(pm, header)
+    finish(pm, maps, header, "pm", when)
+    return pm
+
+
+def on_planes(
+    maps: MapSet, sources: list[Dataset], own: dict[str, Any], placed: dict[str, Any] | None = None
+) -> hd.pm.ParametricMap:
+    """The object with frames of N×N, one for each slice and class; anatomy and `finish` are still to come.
+
+    own     what `identity` says
+    placed  arguments for highdicom that put the frames into the patient; as the sources lie when there are none
+    """
+    values = maps.matrix.astype(np.float32) / np.float32(255)
     pm = hd.pm.ParametricMap(
-        source_images=[header if place.in_patient else _placed(header, maps, place)],
-        pixel_array=values,
+        source_images=sources,
+        pixel_array=np.moveaxis(values if maps.slices else values[:, None], 0, -1),  # (M, N, N, K)
         real_world_value_mappings=[[_mapping(name)] for name in maps.names],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
         contains_recognizable_visual_features=False,
         content_label="HEATMAP",
         content_description=f"{NOTICE}: {maps.function_id}"[:64],
-        image_flavor="VOLUME" if place.in_patient else "STATIC",
+        image_flavor="VOLUME" if placed else "STATIC",
         derived_pixel_contrast="QUANTITY",
         **own,
-        **(planes(place, header, maps.cells) if place.in_patient else {}),
+        **(placed or {}),
     )
     _label_frames(pm, maps)
-    if not place.in_patient:
-        _of_projection(pm, header, place)
-    _anatomy(pm, header)
-    finish(pm, maps, header, "pm", when)
     return pm
 
 
@@ -69,15 +84,25 @@ def _placed(header: Dataset, maps: MapSet, place: Place) -> Dataset:
 
 
 def _label_frames(pm: hd.pm.ParametricMap, maps: MapSet) -> None:
-    """Frames are told apart by their class: Frame Label is the dimension, not the place, which is the same for all."""
+    """Frames are told apart by their class, which Frame Label says, and in a volume by their place too."""
     index = pm.DimensionIndexSequence[0]
-    index.DimensionIndexPointer = tag_for_keyword("FrameLabel")
-    index.FunctionalGroupPointer = tag_for_keyword("FrameContentSequence")
-    index.DimensionDescriptionLabel = "Class"
-    del pm.DimensionIndexSequence[1:]
-    for number, (name, frame) in enumerate(zip(maps.names, pm.PerFrameFunctionalGroupsSequence, strict=True), 1):
-        frame.FrameContentSequence[0].FrameLabel = name[:64]
-        frame.FrameContentSequence[0].DimensionIndexValues = [number]
+    dimensions = [("FrameLabel", "FrameContentSequence", "Class")]
+    if maps.slices:
+        dimensions.append(("ImagePositionPatient", "PlanePositionSequence", "Place"))
+    items = Sequence(_dimension(index.DimensionOrganizationUID, *dimension) for dimension in dimensions)
+    setattr(pm, "DimensionIndexSequence", items)  # noqa: B010 – typed as highdicom's own subclass
+    for number, frame in enumerate(pm.PerFrameFunctionalGroupsSequence):
+        label, place = divmod(number, maps.slices or 1)  # highdicom writes all slices of a class, then the next class
+        frame.FrameContentSequence[0].FrameLabel = maps.names[label][:64]
+        frame.FrameContentSequence[0].DimensionIndexValues = [label + 1, place + 1] if maps.slices else [label + 1]
+
+
+def _dimension(organisation: str, keyword: str, group: str, label: str) -> Dataset:
+    item = Dataset()
+    item.DimensionOrganizationUID = organisation
+    item.DimensionIndexPointer, item.FunctionalGroupPointer = tag_for_keyword(keyword), tag_for_keyword(group)
+    item.DimensionDescriptionLabel = label
+    return item
 
 
 def _mapping(name: str) -> hd.pm.RealWorldValueMapping:
@@ -109,7 +134,7 @@ def _of_projection(pm: hd.pm.ParametricMap, header: Dataset, place: Place) -> No
             derivation.SourceImageSequence = Sequence([source_item(header)])  # resampled: pixels do not correspond
 
 
-def _anatomy(pm: hd.pm.ParametricMap, header: Dataset) -> None:
+def anatomy(pm: hd.pm.ParametricMap, header: Dataset) -> None:
     """Frame Anatomy (PS3.3 C.7.6.16.2.8), mandatory: the source's region and side."""
     region = header.get("AnatomicRegionSequence")
     if not region:

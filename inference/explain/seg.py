@@ -35,16 +35,38 @@ def segmentation(maps: MapSet, header: Dataset, when: dt.datetime, kind: str = "
     gets N×N frames that lie over it in its frame of reference.
     ValueError for another kind.
     """
+    place = place_of(header)
+    if place.in_patient:
+        seg = on_planes(maps, [header], kind, planes(place, header, maps.cells))
+    else:
+        # highdicom makes the object on the small grid; the full frames are put in after, one at a time, as a float
+        # copy of all of them at once would not fit
+        seg = on_planes(maps, [on_grid(header, maps.cells)], kind)
+        _full_frames(seg, _grids(maps, kind), place)
+    finish(seg, maps, header, "seg", when)
+    return seg
+
+
+def _grids(maps: MapSet, kind: str) -> NDArray[np.uint8]:
+    """What is stored, (K, …): the matrix, or 1 where it is salient. ValueError for another kind."""
     if kind not in TYPES:
         raise ValueError(f"{kind!r} is neither {' nor '.join(TYPES)}")
-    place = place_of(header)
-    fractional = kind == "fractional"
-    grids = maps.matrix if fractional else np.stack([maps.salient(name) for name in maps.names]).astype(np.uint8)
-    # highdicom makes the object on the small grid; a projection's full frames are put in after, one at a time, as a
-    # float copy of all of them at once would not fit
-    small = np.moveaxis(grids, 0, -1)[None]
-    seg = hd.seg.Segmentation(
-        source_images=[header if place.in_patient else on_grid(header, maps.cells)],
+    if kind == "fractional":
+        return maps.matrix
+    return np.stack([maps.salient(name) for name in maps.names]).astype(np.uint8)
+
+
+def on_planes(
+    maps: MapSet, sources: list[Dataset], kind: str, placed: dict[str, Any] | None = None
+) -> hd.seg.Segmentation:
+    """The object with frames of N×N, one for each class and slice; `finish` is still to come.
+
+    placed  arguments for highdicom that put the frames into the patient; as the sources lie when there are none
+    """
+    grids, fractional = _grids(maps, kind), kind == "fractional"
+    small = np.moveaxis(grids if maps.slices else grids[:, None], 0, -1)  # (M, N, N, K)
+    return hd.seg.Segmentation(
+        source_images=sources,
         pixel_array=small / np.float64(WHOLE) if fractional else small,
         segmentation_type="FRACTIONAL" if fractional else "BINARY",
         segment_descriptions=[_segment(maps, name, number) for number, name in enumerate(maps.names, 1)],
@@ -55,12 +77,8 @@ def segmentation(maps: MapSet, header: Dataset, when: dt.datetime, kind: str = "
         content_label="HEATMAP",
         content_description=f"{NOTICE}: {maps.function_id}"[:64],
         **identity(maps, "seg", kind),
-        **(planes(place, header, maps.cells) if place.in_patient else {}),
+        **(placed or {}),
     )
-    if not place.in_patient:
-        _full_frames(seg, grids, place)
-    finish(seg, maps, header, "seg", when)
-    return seg
 
 
 def _segment(maps: MapSet, name: str, number: int) -> hd.seg.SegmentDescription:

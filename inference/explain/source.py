@@ -74,9 +74,10 @@ class Place:
         return f"{text}, {spacing[1]:.3f} x {spacing[0]:.3f} mm {where}."
 
 
-def read_header(path: Path) -> Dataset:
+def read_header(path: Path, frames: bool = False) -> Dataset:
     """The header without pixels, with empty type 2 attributes added.
 
+    frames  whether it may have several
     Raises Unreadable, or Unsupported for a file that is no single-frame image of a study (all ImageError).
     """
     try:
@@ -86,7 +87,7 @@ def read_header(path: Path) -> Dataset:
     missing = [name for name in REQUIRED if not header.get(name)]
     if missing:
         raise Unsupported(f"{Path(path).name}: has no {', '.join(missing)}")
-    if int(header.get("NumberOfFrames", 1) or 1) != 1:
+    if not frames and int(header.get("NumberOfFrames", 1) or 1) != 1:
         raise Unsupported(f"{Path(path).name}: has several frames, one is expected")
     for name in TYPE_2:
         if name not in header:

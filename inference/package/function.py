@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,21 +18,16 @@ from inference.package.errors import BadManifest
 from inference.package.manifest import HELPER_TYPES, Manifest
 from inference.package.report import findings_of
 from inference.package.verify import fill, verified
-from inference.preprocess import ImageError, Limits, Prepared, ScanImage, ViewHint, read_image
-from inference.preprocess.views import prepare_breast, prepare_whole
+from inference.preprocess import ImageError, Limits, Preparation, Read, ViewHint
 
 Progress = Callable[[float, str], None]
-PREPARATIONS = {"whole": prepare_whole, "breast": prepare_breast}
 BATCH = 8
-
-
-@dataclass(frozen=True)
-class Read:
-    """One image without its full-size pixels, and how it was prepared."""
-
-    source: ScanImage
-    shape: tuple[int, int]
-    prepared: Prepared
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+AUTO = {"cuda": "float16"}  # device → what "auto" stands for there; float32 elsewhere
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,12 @@ class Batch:
     pixels: Tensor
     refused: tuple[str, ...] = ()
     read_ms: float = 0.0
+
+    @classmethod
+    def of(cls, images: Sequence[Read], refused: tuple[str, ...] = (), read_ms: float = 0.0) -> Batch:
+        """Prepared images as one batch."""
+        pixels = torch.from_numpy(np.stack([image.prepared.pixels for image in images])).unsqueeze(1)
+        return cls(tuple(images), pixels, refused, read_ms)
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,32 @@ class FunctionPackage:
     largest  batch that fitted after the device's memory ran out, None as long as it never did
     """
 
-    def __init__(self, manifest: Manifest, network: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        network: nn.Module,
+        device: torch.device,
+        precision: str = "auto",
+        compiled: bool = False,
+    ) -> None:
+        """precision  "auto" (float16 on CUDA, else float32) or one of PRECISIONS: of the convolutions, under autocast
+        compiled   by torch.compile at the first batch, which takes a minute and a C++ compiler
+        ValueError for another precision.
+        """
+        if precision != "auto" and precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r} is not one of auto, {', '.join(PRECISIONS)}")
         self.manifest = manifest
         self.device = device
+        self.precision = AUTO.get(device.type, "float32") if precision == "auto" else precision
         self.limits = Limits()
+        self.preparation = Preparation(manifest.preprocessing, manifest.input_size)
         self.network = network.eval().to(device)
         self.nbytes = sum(tensor.nbytes for tensor in network.state_dict().values())
         self.largest: int | None = None
         if device.type == "cpu":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compiled:
+            self.network = torch.compile(self.network, dynamic=True)  # type: ignore[assignment]
 
     def prepare(self, paths: Sequence[Path | str], hints: Sequence[ViewHint | None] | None = None) -> Batch:
         """Read and prepare images. Those that cannot be used are named in `refused`.
@@ -107,31 +124,23 @@ class FunctionPackage:
         hints  laterality and view from elsewhere, one for each path
         ImageError (the first one) when no image can be used; ValueError for no path or unequal lengths.
         """
-        if not paths:
-            raise ValueError("no image was given")
-        if hints is not None and len(hints) != len(paths):
-            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
+        given = _hints(paths, hints)
         started = time.perf_counter()
         good, refused, first = [], [], None
-        for path, hint in zip(paths, hints or [None] * len(paths), strict=True):
+        for path, hint in zip(paths, given, strict=True):
             try:
-                good.append(self._read(Path(path), hint))
+                good.append(self.read(path, hint))
             except ImageError as error:
                 refused.append(str(error))
                 first = first or error
         if not good:
             assert first is not None
             raise first
-        pixels = torch.from_numpy(np.stack([item.prepared.pixels for item in good])).unsqueeze(1)
-        return Batch(tuple(good), pixels, tuple(refused), (time.perf_counter() - started) * 1000)
+        return Batch.of(good, tuple(refused), (time.perf_counter() - started) * 1000)
 
-    def _read(self, path: Path, hint: ViewHint | None) -> Read:
-        image = read_image(path, self.limits, hint, self.manifest.input_size)
-        prepared = PREPARATIONS[self.manifest.preprocessing](image.pixels, self.manifest.input_size)
-        prepared = replace(prepared, geometry=prepared.geometry.of_larger(image.factor, image.rows, image.columns))
-        empty = np.zeros((0, 0), dtype=np.float32)  # full-size pixels would fill the memory of a long run
-        light = replace(image, pixels=empty)
-        return Read(light, (image.rows, image.columns), prepared)
+    def read(self, path: Path | str, hint: ViewHint | None = None) -> Read:
+        """One image, read and prepared. Raises ImageError."""
+        return self.preparation.read(Path(path), self.limits).hinted(hint)
 
     def predict(self, batch: Batch) -> Outputs:
         """Forward pass; out of memory on the device halves the batch and goes on."""
@@ -142,13 +151,20 @@ class FunctionPackage:
         timings = {"read": batch.read_ms, "predict": (time.perf_counter() - started) * 1000}
         return Outputs(batch.images, maps, outputs[1], batch.refused, timings)
 
+    def warm(self) -> None:
+        """One forward pass over nothing, so that the first scan does not pay for what is made once."""
+        self._forward(torch.zeros(1, 1, *self.manifest.input_size))
+
     @torch.inference_mode()
     def _forward(self, pixels: Tensor) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.float32]]:
         try:
-            moved = ((pixels - 0.5) * 4.0).to(self.device, non_blocking=True)
+            if self.device.type == "cuda":
+                pixels = pixels.pin_memory()
+            moved = (pixels.to(self.device, non_blocking=True) - 0.5) * 4.0
             if self.device.type == "cpu":
                 moved = moved.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+            narrow = PRECISIONS[self.precision]
+            with torch.autocast(self.device.type, narrow, enabled=narrow is not None):
                 output: HeatmapOutput = self.network(moved)
         except torch.OutOfMemoryError:
             if len(pixels) == 1:
@@ -174,25 +190,25 @@ class FunctionPackage:
         hints: Sequence[ViewHint | None] | None = None,
         batch_size: int = BATCH,
     ) -> Findings:
-        """prepare, predict and findings over any number of images; reading goes on during the forward pass.
+        """prepare, predict and findings over any number of images, one batch after another.
 
         progress  called with a part from 0 to 1 and a stage in words
-        Errors as `prepare`.
+        Errors as `prepare`. For many scans `inference.serving.Engine` reads one batch while it analyses another.
         """
         started = time.perf_counter()
+        given = _hints(paths, hints)
         say = progress or (lambda part, stage: None)
         say(0.0, "reading")
         parts: list[Outputs] = []
         refused: list[str] = []
         first: ImageError | None = None
-        done = 0
-        for count, item in self._prepared(paths, hints, batch_size):
-            done += count
-            if isinstance(item, Batch):
-                parts.append(self.predict(item))
-            else:
-                refused.append(str(item))
-                first = first or item
+        for at in range(0, len(paths), batch_size):
+            try:
+                parts.append(self.predict(self.prepare(paths[at : at + batch_size], given[at : at + batch_size])))
+            except ImageError as error:
+                refused.append(str(error))
+                first = first or error
+            done = min(at + batch_size, len(paths))
             say(0.95 * done / len(paths), f"analysed {done} of {len(paths)}")
         if not parts:
             assert first is not None
@@ -205,31 +221,20 @@ class FunctionPackage:
         say(1.0, "done")
         return found
 
-    def _prepared(
-        self, paths: Sequence[Path | str], hints: Sequence[ViewHint | None] | None, size: int
-    ) -> Iterator[tuple[int, Batch | ImageError]]:
-        """Batches in order, the next one being read while the caller works on this one."""
-        if not paths:
-            raise ValueError("no image was given")
-        if hints is not None and len(hints) != len(paths):
-            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
-        chunks = [(paths[i : i + size], hints[i : i + size] if hints else None) for i in range(0, len(paths), size)]
-        with ThreadPoolExecutor(1) as pool:
-            waiting: Future[Batch] | None = pool.submit(self.prepare, *chunks[0])
-            for index, (chunk, _) in enumerate(chunks):
-                assert waiting is not None
-                try:
-                    ready: Batch | ImageError = waiting.result()
-                except ImageError as error:
-                    ready = error
-                waiting = pool.submit(self.prepare, *chunks[index + 1]) if index + 1 < len(chunks) else None
-                yield len(chunk), ready
+
+def _hints(paths: Sequence[Path | str], hints: Sequence[ViewHint | None] | None) -> Sequence[ViewHint | None]:
+    if not paths:
+        raise ValueError("no image was given")
+    if hints is not None and len(hints) != len(paths):
+        raise ValueError(f"{len(hints)} hints for {len(paths)} images")
+    return hints or [None] * len(paths)
 
 
-def load(path: Path | str, device: str = "auto") -> FunctionPackage:
+def load(path: Path | str, device: str = "auto", precision: str = "auto", compiled: bool = False) -> FunctionPackage:
     """Load a package after checking every file's hash.
 
     device  "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1" …
+    precision, compiled  as FunctionPackage takes them
     MissingFile, WrongHash or BadManifest (all PackageError).
     """
     folder = Path(path)
@@ -237,7 +242,7 @@ def load(path: Path | str, device: str = "auto") -> FunctionPackage:
     if manifest.output_type in HELPER_TYPES:
         raise BadManifest(f"{folder} is no function but a helper of functions ({manifest.output_type})")
     network = fill(_network(manifest, folder), weights, folder)
-    return FunctionPackage(manifest, network, _device(device))
+    return FunctionPackage(manifest, network, _device(device), precision, compiled)
 
 
 def _network(manifest: Manifest, folder: Path) -> nn.Module:

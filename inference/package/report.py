@@ -16,7 +16,8 @@ from inference.postprocess import ViewScore, case_findings, find_regions
 from inference.postprocess.joint import any_abnormality, joined_by_correlation
 
 if TYPE_CHECKING:
-    from inference.package.function import Outputs, Read
+    from inference.package.function import Outputs
+    from inference.preprocess import Read
 
 JOINING = 0.5  # correlation from which an absent class is said to go with a present one
 

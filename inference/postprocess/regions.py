@@ -55,11 +55,17 @@ def find_regions(
         )
         (xa, ya), (xb, yb) = to_image(corners)
         box = (float(min(xa, xb)), float(min(ya, yb)), float(max(xa, xb)), float(max(ya, yb)))
-        score = float(grid[where][inside].max())
-        polygon = _outline(np.where(labels == index, grid, 0.0), threshold, (step_u, step_v), to_image)
-        found.append(Region(class_name, box, score, polygon))
-    found.sort(key=lambda region: -region.score)
-    return tuple(found[:largest_count])
+        found.append((float(grid[where][inside].max()), index, box))
+    found.sort(key=lambda one: -one[0])
+    return tuple(
+        Region(
+            class_name,
+            box,
+            score,
+            _outline(np.where(labels == index, grid, 0.0), threshold, (step_u, step_v), to_image),
+        )
+        for score, index, box in found[:largest_count]  # outlines cost most, so only of those that are kept
+    )
 
 
 def _outline(

@@ -91,7 +91,7 @@ def read_image(
     """
     limits, name = limits or Limits(), Path(path).name
     try:
-        ds = dcmread(path)
+        ds = dcmread(path, defer_size=1 << 20)  # so that what is too large is refused before its pixels are read
     except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise Unreadable(f"{name}: not a readable DICOM file ({error})") from error
     _check_size(ds, name, limits)
@@ -211,7 +211,8 @@ def _rescaled(ds: FileDataset, stored: NDArray[Any]) -> Float:
     slope, intercept = float(ds.get("RescaleSlope", 1) or 1), float(ds.get("RescaleIntercept", 0) or 0)
     values = stored.astype(np.float32)
     if (slope, intercept) != (1.0, 0.0):
-        values = values * np.float32(slope) + np.float32(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused by name
+            values = values * np.float32(slope) + np.float32(intercept)
     return values
 
 

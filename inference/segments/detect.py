@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from inference.findings import Findings, Region
-from inference.package.function import Batch, FunctionPackage, Outputs, Read
+from inference.package.function import Batch, FunctionPackage, Outputs
 from inference.postprocess import find_regions
-from inference.preprocess import ImageError, Unsupported, ViewHint, prepare_whole, read_image
+from inference.preprocess import ImageError, Read, Unsupported, ViewHint, prepare_whole, read_image
 from inference.segments.cut import merge_maps, merge_regions
 from inference.segments.finder import RegionFinder
 from inference.segments.lay import Laid, lay

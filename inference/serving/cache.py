@@ -14,9 +14,12 @@ from inference.serving.metrics import LOADED_BYTES
 class PackageCache:
     """Loads a package when it is first asked for and keeps up to `limit` bytes of weights. Safe for threads."""
 
-    def __init__(self, limit: int, device: str = "auto") -> None:
-        """limit in bytes; the package that was asked for last stays even when it alone is larger."""
-        self.limit, self.device = limit, device
+    def __init__(self, limit: int, device: str = "auto", precision: str = "auto", compiled: bool = False) -> None:
+        """limit in bytes; the package that was asked for last stays even when it alone is larger.
+
+        device, precision, compiled  as `load` takes them
+        """
+        self.limit, self.device, self.precision, self.compiled = limit, device, precision, compiled
         self._kept: OrderedDict[tuple[Path, str], FunctionPackage] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -28,7 +31,7 @@ class PackageCache:
         key = (folder, weights_sha256)
         with self._lock:
             if key not in self._kept:
-                package = load(folder, self.device)
+                package = load(folder, self.device, self.precision, self.compiled)
                 if package.manifest.weights_sha256 != weights_sha256:
                     raise WrongHash(f"{folder.name}: the weights are not those that were registered")
                 self._kept[key] = package

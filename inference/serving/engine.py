@@ -1,6 +1,6 @@
 """Dynamic batching: images of all waiting requests share forward passes, while others are being read.
 
-    run() ─→ reading (threads, highest priority first) ─→ ready ─→ forward pass (one thread) ─→ findings (one thread)
+    submit() ─→ reading (threads, highest priority first) ─→ ready ─→ forward pass (one thread) ─→ findings (one thread)
 
 A batch starts when it is full, when its oldest image has waited `wait_s`, or when nothing more is being read.
 Readers stop ahead of the forward pass by `ahead` batches, so memory is bounded whatever is asked.
@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 
 import torch
 
 from inference.findings import Findings
-from inference.package.function import Batch, FunctionPackage, Outputs, Read
-from inference.preprocess import ImageError, ViewHint
+from inference.package.function import Batch, FunctionPackage, Outputs
+from inference.preprocess import ImageError, Read
 from inference.serving import metrics
 
-Progress = Callable[[float, str], None]
-POLL = 0.25  # seconds between two looks of a waiting caller at its progress and at a cancellation
+Source = Callable[[], Read]  # where a prepared image comes from; raises ImageError
+POLL = 0.25  # seconds between two looks of a waiting caller at what is still open
 
 
 class Ended(Exception):
@@ -41,27 +41,42 @@ class Cancelled(Ended):
     """The caller no longer wants it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
-    """One scan on its way; `outputs` in the order of `paths`."""
+    """One scan on its way; `outputs` in the order of `sources`. It ends once, by findings or by an error."""
 
     package: FunctionPackage
-    paths: Sequence[Path | str]
-    hints: Sequence[ViewHint | None]
-    priority: int
+    sources: Sequence[Source]
     started: float
     over: float
+    limit_s: float
     outputs: list[Outputs | ImageError | None]
     open: int
     findings: Findings | None = None
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
+    into: queue.SimpleQueue[Request] = field(default_factory=queue.SimpleQueue)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def end(self, findings: Findings | None, error: BaseException | None) -> None:
+        """End it, if nothing did before; images of it that still wait are passed over."""
+        with self.lock:
+            if self.done.is_set():
+                return
+            self.findings, self.error = findings, error
+            self.done.set()
+        metrics.TOTAL.observe(time.monotonic() - self.started)
+        metrics.REQUESTS.labels("failed" if error else "done").inc()
+        self.into.put(self)
 
     def fail(self, error: BaseException) -> None:
-        """End it; images of it that still wait are passed over."""
-        if not self.done.is_set():
-            self.error = error
-            self.done.set()
+        """End it without findings."""
+        self.end(None, error)
+
+    @property
+    def part(self) -> float:
+        """How much of it is analysed, from 0 to 1."""
+        return (len(self.sources) - self.open) / len(self.sources)
 
 
 @dataclass(order=True)
@@ -71,7 +86,8 @@ class Ready:
     rank: tuple[int, int]
     request: Request = field(compare=False)
     index: int = field(compare=False)
-    batch: Batch = field(compare=False)
+    image: Read = field(compare=False)
+    read_ms: float = field(compare=False)
     since: float = field(compare=False)
 
 
@@ -106,35 +122,33 @@ class Engine:
         """End the threads; requests under way end as Cancelled."""
         with self._change:
             self._closed = True
-            waiting = [request for _, request, _ in self._asked]
-            waiting += [item.request for group in self._ready.values() for item in group]
             self._change.notify_all()
-        for request in waiting:
-            request.fail(Cancelled("the process ends"))
         for thread in self._threads:
             thread.join()
         self._finishing.shutdown()
+        waiting = [request for _, request, _ in self._asked]
+        waiting += [item.request for group in self._ready.values() for item in group]
+        for request in waiting:
+            request.fail(Cancelled("the process ends"))
 
     def submit(
         self,
         package: FunctionPackage,
-        paths: Sequence[Path | str],
-        hints: Sequence[ViewHint | None] | None = None,
+        sources: Sequence[Source],
         priority: int = 0,
         limit_s: float = 600.0,
+        into: queue.SimpleQueue[Request] | None = None,
     ) -> Request:
         """Ask for the findings of one scan without waiting for them.
 
-        priority  higher goes first; limit_s  seconds until TooSlow
-        ValueError for no path or hints that are not one a path; Cancelled when the engine is closed.
+        priority  higher goes first; limit_s  seconds until `ended` gives it up; into  where it is put when it ended
+        ValueError for no image; Cancelled when the engine is closed.
         """
-        if not paths:
+        if not sources:
             raise ValueError("no image was given")
-        if hints is not None and len(hints) != len(paths):
-            raise ValueError(f"{len(hints)} hints for {len(paths)} images")
-        now = time.monotonic()
-        count = len(paths)
-        request = Request(package, paths, hints or [None] * count, priority, now, now + limit_s, [None] * count, count)
+        now, count = time.monotonic(), len(sources)
+        into = into or queue.SimpleQueue()
+        request = Request(package, sources, now, now + limit_s, limit_s, [None] * count, count, into=into)
         with self._change:
             if self._closed:
                 raise Cancelled("the process ends")
@@ -143,36 +157,6 @@ class Engine:
             self._change.notify_all()
         metrics.WAITING.inc(count)
         return request
-
-    def run(
-        self,
-        package: FunctionPackage,
-        paths: Sequence[Path | str],
-        hints: Sequence[ViewHint | None] | None = None,
-        progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        priority: int = 0,
-        limit_s: float = 600.0,
-    ) -> Findings:
-        """The findings of one scan. `progress` and `cancelled` are called in the caller's thread.
-
-        ImageError when no image can be used, TooSlow, Cancelled, or what the network raised.
-        """
-        request = self.submit(package, paths, hints, priority, limit_s)
-        while not request.done.wait(POLL):
-            if cancelled is not None and cancelled():
-                request.fail(Cancelled("it was cancelled"))
-            elif time.monotonic() > request.over:
-                request.fail(TooSlow(f"not finished within {limit_s:g} seconds"))
-            elif progress is not None:
-                count = len(paths)
-                progress(0.95 * (count - request.open) / count, f"analysed {count - request.open} of {count}")
-        metrics.TOTAL.observe(time.monotonic() - request.started)
-        metrics.REQUESTS.labels("failed" if request.error else "done").inc()
-        if request.error is not None:
-            raise request.error
-        assert request.findings is not None
-        return request.findings
 
     # --- reading -------------------------------------------------------------------------------
     def _read(self) -> None:
@@ -187,7 +171,7 @@ class Engine:
             item: Ready | None = None
             try:
                 if not request.done.is_set():
-                    item = self._prepare(rank, request, index)
+                    item = self._prepared(rank, request, index)
             except ImageError as error:
                 self._put(request, index, error)
             except Exception as error:  # a fault of the reader must end this scan, not the thread
@@ -201,11 +185,12 @@ class Engine:
                     heapq.heappush(self._ready.setdefault(id(request.package), []), item)
                 self._change.notify_all()
 
-    def _prepare(self, rank: tuple[int, int], request: Request, index: int) -> Ready:
+    def _prepared(self, rank: tuple[int, int], request: Request, index: int) -> Ready:
         started = time.perf_counter()
-        batch = request.package.prepare([request.paths[index]], [request.hints[index]])
-        metrics.READ.observe(time.perf_counter() - started)
-        return Ready(rank, request, index, batch, time.monotonic())
+        image = request.sources[index]()
+        took = time.perf_counter() - started
+        metrics.READ.observe(took)
+        return Ready(rank, request, index, image, took * 1000, time.monotonic())
 
     # --- forward pass --------------------------------------------------------------------------
     def _forward(self) -> None:
@@ -246,7 +231,8 @@ class Engine:
         package = items[0].request.package
         started = time.perf_counter()
         try:
-            outputs = package.predict(joined([item.batch for item in items]))
+            images, read_ms = [item.image for item in items], sum(item.read_ms for item in items)
+            outputs = package.predict(Batch.of(images, read_ms=read_ms))
         except torch.OutOfMemoryError as error:
             for item in items:
                 item.request.fail(MemoryError(f"one image alone does not fit into the device's memory: {error}"))
@@ -283,15 +269,40 @@ class Engine:
             if not parts:
                 raise refused[0]
             whole = replace(Outputs.join(parts), refused=tuple(str(error) for error in refused))
-            request.findings = request.package.findings(whole)
-            request.findings.timings_ms["total"] = round((time.monotonic() - request.started) * 1000, 1)
-            request.done.set()
+            findings = request.package.findings(whole)
+            findings.timings_ms["total"] = round((time.monotonic() - request.started) * 1000, 1)
+            request.end(findings, None)
         except Exception as error:
             request.fail(error)
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Prepared images of several scans as one batch."""
-    images: tuple[Read, ...] = tuple(image for batch in batches for image in batch.images)
-    pixels = torch.cat([batch.pixels for batch in batches])
-    return Batch(images, pixels, (), sum(batch.read_ms for batch in batches))
+def ended(
+    requests: Sequence[Request],
+    into: queue.SimpleQueue[Request],
+    look: Callable[[Sequence[Request]], None] | None = None,
+) -> Iterator[list[Request]]:
+    """The requests as they end, together those that have ended by the time that the caller asks for more.
+
+    into  the queue that all of them were submitted with
+    look  called every POLL seconds with those that are open; it may tell how far they are, or end them
+    What is open after its time fails as TooSlow.
+    """
+    waiting, looked = set(requests), time.monotonic()
+    while waiting:
+        found: list[Request] = []
+        try:
+            found.append(into.get(timeout=POLL))
+            while True:
+                found.append(into.get_nowait())
+        except queue.Empty:
+            pass
+        waiting.difference_update(found)
+        now = time.monotonic()
+        if now - looked >= POLL and waiting:
+            looked = now
+            for request in [late for late in waiting if now > late.over]:
+                request.fail(TooSlow(f"not finished within {request.limit_s:g} seconds"))
+            if look is not None and (left := [request for request in waiting if not request.done.is_set()]):
+                look(left)
+        if found:
+            yield found

@@ -16,6 +16,8 @@ from portal.archive.files import local_copy, publish
 from portal.archive.headers import SERIES_KEYWORDS, STUDY_KEYWORDS, Parsed, Unstorable, parse
 from portal.archive.metadata import build_series_metadata
 from portal.archive.models import Instance, Patient, Series, Study
+from portal.archive.names import phonetic
+from portal.archive.scoring import priority_of
 from portal.core import outbox, storage
 from portal.core.live import announce, audience_group
 from portal.ingest.models import Receipt
@@ -63,10 +65,21 @@ def settle_study(study_pk: int, quiet: object = None) -> bool:
             return False
         for series in study.series.exclude(metadata_revision=F("instance_count")):
             build_series_metadata(series)
-        study.advance(Study.State.SETTLED)
+        study.advance(Study.State.SETTLED, priority=priority_of(study))
         outbox.emit("archive.study_settled", study.pk)
         _announce(study)
     return True
+
+
+def file_under(series: Series, modality: str = "", body_part: str = "", set_aside: bool = False) -> None:
+    """File a series under another category than its header's, or set it aside; empty: as its header says.
+
+    The header stays as it is. Who may is asked by the caller; what changed is in `category_events`.
+    """
+    values = {"given_modality": modality, "given_body_part": body_part, "set_aside": set_aside}
+    Series.objects.filter(pk=series.pk).exclude(**values).update(**values)
+    for name, value in values.items():
+        setattr(series, name, value)
 
 
 def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
@@ -136,7 +149,9 @@ def _patient(receipt: Receipt, parsed: Parsed) -> Patient:
     pseudonym = parsed.text("PatientID", 64) or f"study {parsed.study_uid}"[:64]
     name, sex = parsed.text("PatientName", 200), parsed.text("PatientSex", 1).upper()
     patient, _ = Patient.objects.get_or_create(
-        organisation=receipt.organisation, pseudonym=pseudonym, defaults={"name": name, "sex": sex}
+        organisation=receipt.organisation,
+        pseudonym=pseudonym,
+        defaults={"name": name, "phonetic": phonetic(name), "sex": sex},
     )
     if sex and not patient.sex:
         Patient.objects.filter(pk=patient.pk, sex="").update(sex=sex)
@@ -154,7 +169,8 @@ def _study_values(receipt: Receipt, patient: Patient, parsed: Parsed) -> dict[st
         "description": parsed.text("StudyDescription", 200),
         "body_part": parsed.text("BodyPartExamined", 32),
         "patient_age": parsed.age_years(),
-        "headers": parsed.part(STUDY_KEYWORDS),
+        # a search answers with the patient as the archive knows them
+        "headers": {**parsed.part(STUDY_KEYWORDS), "00100020": {"vr": "LO", "Value": [patient.pseudonym]}},
     }
 
 

@@ -12,11 +12,13 @@ from portal.archive.models import Study
 
 
 class StudySerializer(serializers.ModelSerializer[Study]):
+    longitudinal_quality = serializers.FloatField(source="patient.longitudinal_quality", read_only=True)
+
     class Meta:
         model = Study
         fields = [
             "id", "study_uid", "description", "modalities", "body_part", "study_date", "series_count",
-            "instance_count", "state", "priority", "arrived_at",
+            "instance_count", "state", "priority", "image_quality", "longitudinal_quality", "arrived_at",
         ]  # fmt: skip
 
 
@@ -27,7 +29,7 @@ class StudyList(generics.ListAPIView[Study]):
     queryset = Study.objects.none()
 
     def get_queryset(self) -> QuerySet[Study]:
-        return queries.filtered(self.request.user, self.request.GET)
+        return queries.filtered(self.request.user, self.request.GET).select_related("patient")
 
 
 class StudyDetail(generics.RetrieveAPIView[Study]):

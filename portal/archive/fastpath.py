@@ -1,8 +1,9 @@
-"""The short way for frames: stored bytes from the disk's cache to the socket, past Django's middleware.
+"""The short way for what lies ready: stored bytes from the disk's cache to the socket, past Django's middleware.
 
 Cornerstone asks for hundreds of frames in a row, and the way through sessions, middleware and views costs more
-than the frame. This door stands before Django in `portal/asgi.py` and answers only `GET …/frames/N` of stored
-bytes for a known user; everything else, every refusal and every error goes on to Django, which decides.
+than the frame. This door stands before Django in `portal/asgi.py` and answers only GET of frames, whole instances
+and pictures that lie on the disk as they are wanted, for a known user; everything else, every refusal and every
+error goes on to Django, which decides.
 
 What is remembered: who a token or session is, for IDENTITY_SECONDS and only while the database tells this process
 when somebody's access changes (`core.changes`): then all of it is forgotten at once. And where an instance lies
@@ -11,30 +12,27 @@ when somebody's access changes (`core.changes`): then all of it is forgotten at 
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.db import close_old_connections, connections
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from portal.accounts.web import authenticate
-from portal.archive.delivery import KEPT, VARY, Located, framing, fresh, plan_frames
-from portal.archive.queries import access_instance, organisations
-from portal.core import storage
+from portal.archive import plain, sending
+from portal.archive.delivery import Located, fresh
+from portal.archive.queries import located, organisations
 from portal.core.changes import AccessWatch
 from portal.core.errors import Refused
 
@@ -43,10 +41,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 T = TypeVar("T")
+Known = tuple[Any, tuple[int, ...]]  # who, and the organisations whose scans this person may see
 
 IDENTITY_SECONDS, PLACE_SECONDS = 3.0, 60.0
-U = r"([0-9.]{1,64})"
-FRAMES = re.compile(rf"/dicomweb/studies/{U}/series/{U}/instances/{U}/frames/(\d{{1,7}}(?:,\d{{1,7}}){{0,63}})/?")
+U = r"[0-9.]{1,64}"
+RESOURCE = re.compile(
+    rf"/dicomweb/studies/(?P<study>{U})(?:/series/(?P<series>{U})(?:/instances/(?P<sop>{U})"
+    r"(?:/frames/(?P<frames>\d{1,7}(?:,\d{1,7}){0,63}))?(?:/(?P<picture>rendered|thumbnail))?)?)?/?"
+)
 
 
 class Remembered(Generic[T]):
@@ -75,72 +77,55 @@ class FastFrames:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.users: Remembered[tuple[Any, tuple[int, ...]]] = Remembered(IDENTITY_SECONDS, 2048)
+        self.users: Remembered[Known] = Remembered(IDENTITY_SECONDS, 2048)
         self.places: Remembered[Located] = Remembered(PLACE_SECONDS, 4096)
         self.watch = AccessWatch(self.users.entries.clear)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
-            match = FRAMES.fullmatch(scope["path"])
+            match = RESOURCE.fullmatch(scope["path"])
             if match and await self._answer(scope, match, send):
                 return
         await self.app(scope, receive, send)
 
     async def _answer(self, scope: Scope, match: re.Match[str], send: Send) -> bool:
-        """Send the frames; False, before anything was sent, when Django is to answer."""
+        """Send what is asked for; False, before anything was sent, when Django is to answer."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host, _ = split_domain_port(headers.get(b"host", ""))
         credential = (headers.get(b"authorization", ""), _session(headers.get(b"cookie", "")))
         if not any(credential) or not host or not validate_host(host, settings.ALLOWED_HOSTS):
             return False
+        places = await self._located(credential, tuple(uid for uid in match.group("study", "series", "sop") if uid))
         try:
-            located = await self._located(credential, match.groups()[:3])
-            plan = plan_frames(located, match[4], headers.get(b"accept", "")) if located else None
+            made = plain.make(match, places, headers, scope["query_string"]) if places else None
         except Refused:
             return False
-        if located is None or plan is None or plan.decode or not plan.offer.multipart:
+        if made is None:
             return False
-        kept = [(b"etag", plan.tag.encode()), (b"cache-control", KEPT.encode()), (b"vary", VARY.encode())]
-        if fresh(headers.get(b"if-none-match", ""), plan.tag):
-            await send({"type": "http.response.start", "status": 304, "headers": kept})
+        if fresh(headers.get(b"if-none-match", ""), made.tag):
+            await send({"type": "http.response.start", "status": 304, "headers": made.kept})
             await send({"type": "http.response.body"})
             return True
-        path = storage.local_path(storage.archive(), located.name)
-        pieces = await read_frames(path, [located.table[n - 1] for n in plan.frames]) if path else None
-        if pieces is None:
-            return False
-        kind, head, between, tail = framing(plan.offer.media, plan.offer.part_type)
-        parts: list[bytes | bytearray] = [head]
-        for number, frame in enumerate(pieces):
-            parts += [between, *frame] if number else frame
-        size = sum(map(len, parts)) + len(tail)
-        kept += [
-            (b"content-type", kind.encode()),
-            (b"content-length", str(size).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cross-origin-resource-policy", b"same-origin"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": kept})
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": tail})
-        return True
+        return await sending.answer(scope, send, made.status, [*made.kept, *made.headers], made.pieces)
 
-    async def _located(self, credential: tuple[str, str], uids: tuple[str, ...]) -> Located | None:
+    async def _located(self, credential: tuple[str, str], uids: tuple[str, ...]) -> list[Located] | None:
+        """Where the instances lie that an address names; None for strangers and when there are none."""
         self.watch.start()
         known = self.users.get(credential)
         if known and _expired(known[0]):
             known = None
         mark = self.watch.mark()
         if known and (found := self.places.get((known[1], uids))):
-            return found
+            return [found]
         looked_up = await sync_to_async(_look_up, thread_sensitive=False)(credential, uids, known)
         if looked_up is None:
             return None
-        user, orgs, located = looked_up
+        user, orgs, places = looked_up
         if known is None and self.watch.holds(mark):
             self.users.put(credential, (user, orgs))
-        return self.places.put((orgs, uids), located) if located else None
+        if len(uids) == 3 and places:  # studies and series grow
+            self.places.put((orgs, uids), places[0])
+        return places
 
 
 def _expired(user: Any) -> bool:
@@ -160,19 +145,16 @@ def _session(cookies: str) -> str:
 
 
 def _look_up(
-    credential: tuple[str, str], uids: tuple[str, ...], known: tuple[Any, tuple[int, ...]] | None
-) -> tuple[Any, tuple[int, ...], Located | None] | None:
-    """(user, organisations, place) by the same doors that Django's views use; None for strangers."""
+    credential: tuple[str, str], uids: tuple[str, ...], known: Known | None
+) -> tuple[Any, tuple[int, ...], list[Located]] | None:
+    """(user, organisations, places) by the same doors that Django's views use; None for strangers."""
     close_old_connections()
     try:
         user = known[0] if known else _user(*credential)
         if user is None:
             return None
         orgs = known[1] if known else tuple(sorted(organisations(user)))
-        try:
-            return user, orgs, Located.of(access_instance(user, *uids))
-        except Http404:
-            return user, orgs, None
+        return user, orgs, located(user, *uids)
     finally:
         connections.close_all()  # back to the pool: these threads have no request that would do it
 
@@ -188,44 +170,3 @@ def _user(authorization: str, session: str) -> Any:
         return authenticate(request)
     except AuthenticationFailed:
         return None
-
-
-async def read_frames(path: Path, tables: list[list[int]]) -> list[list[bytearray]] | None:
-    """The pieces of each frame, [[offset, length, …], …]; None when the file is not there or too short.
-
-    What the page cache holds is read at once; only what has to come from the disk waits in a thread.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        pieces: list[list[bytearray]] = []
-        for table in tables:
-            spans = list(zip(table[::2], table[1::2], strict=True))
-            frame = [bytearray(length) for _, length in spans]
-            for buffer, (offset, _) in zip(frame, spans, strict=True):
-                done = _cached(handle, buffer, offset)
-                if done < len(buffer) and not await asyncio.to_thread(_rest, handle, buffer, offset, done):
-                    return None
-            pieces.append(frame)
-        return pieces
-    finally:
-        os.close(handle)
-
-
-def _cached(handle: int, buffer: bytearray, offset: int) -> int:
-    try:
-        return os.preadv(handle, [buffer], offset, os.RWF_NOWAIT)
-    except (OSError, AttributeError):  # not in the cache, or a system without RWF_NOWAIT
-        return 0
-
-
-def _rest(handle: int, buffer: bytearray, offset: int, done: int) -> bool:
-    view = memoryview(buffer)
-    while done < len(buffer):
-        got = os.preadv(handle, [view[done:]], offset + done)
-        if got == 0:
-            return False
-        done += got
-    return True

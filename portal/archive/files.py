@@ -66,5 +66,5 @@ def read_pieces(path: Path, table: list[int]) -> bytes:
         os.close(handle)
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(data) != sum(table[1::2]):
-        raise OSError(f"{path.name} is shorter than its frame table says")
+        raise FileNotFoundError(f"{path.name} is shorter than its frame table says")
     return data

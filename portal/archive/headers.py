@@ -32,7 +32,7 @@ STUDY_KEYWORDS = (
     "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyID",
 )  # fmt: skip
 SERIES_KEYWORDS = (
-    "SpecificCharacterSet", "Modality", "TimezoneOffsetFromUTC", "SeriesDescription", "SeriesDate",
+    "SpecificCharacterSet", "Modality", "StudyInstanceUID", "TimezoneOffsetFromUTC", "SeriesDescription", "SeriesDate",
     "SeriesTime", "BodyPartExamined", "Laterality", "ProtocolName", "Manufacturer", "SeriesInstanceUID",
     "SeriesNumber", "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
     "RequestAttributesSequence",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
+from django.http import HttpRequest
 from pydicom.uid import (
     AllTransferSyntaxes,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
 )
 
 OCTETS, DICOM, MULTIPART = "application/octet-stream", "application/dicom", "multipart/related"
@@ -32,6 +37,12 @@ IMAGE_TYPES: dict[str, str] = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
 KNOWN_SYNTAXES = frozenset(str(uid) for uid in AllTransferSyntaxes)
+# What stored instances are changed into where a client asks for it; the encoders are those of pydicom's plugins.
+TARGETS = frozenset(map(str, (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEG2000Lossless)))
+# The syntax that an image type means without naming one (PS3.18 table 8.7.3-5), among those.
+IMAGE_TARGETS = {
+    "image/jls": str(JPEGLSLossless), "image/jp2": str(JPEG2000Lossless), "image/dicom-rle": str(RLELossless),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Range:
         return self.parameters.get("transfer-syntax", "")
 
 
+@functools.lru_cache(256)
 def parse_accept(header: str) -> list[Range]:
     """Media ranges, most wanted first; `multipart/related; type="x"` becomes x with multipart set.
 
@@ -56,6 +68,13 @@ def parse_accept(header: str) -> list[Range]:
     """
     found = [one for text in _split(header or "*/*", ",") if (one := _range(text))]
     return sorted(found, key=lambda one: -one.quality)
+
+
+def accepted(request: HttpRequest) -> list[Range]:
+    """What a request accepts: its query parameter `accept` (PS3.18 8.3.3.1), else the header."""
+    # a plus sign that was not escaped has become a space
+    given = request.GET.get("accept", "").replace("dicom json", "dicom+json").replace("dicom xml", "dicom+xml")
+    return parse_accept(given or request.headers.get("Accept", ""))
 
 
 def _range(text: str) -> Range | None:
@@ -69,7 +88,7 @@ def _range(text: str) -> Range | None:
         quality = float(parameters.pop("q", "1"))
     except ValueError:
         quality = 1.0
-    if "/" not in media or quality <= 0:
+    if "/" not in media or not quality > 0:  # not a number counts as none
         return None
     if media == MULTIPART:
         return Range(parameters.pop("type", "*/*").lower(), True, parameters, quality)
@@ -119,15 +138,17 @@ def frame_offer(accept: list[Range], stored: str) -> Offer | None:
         if one.media == OCTETS:
             if one.syntax in {"*", sent} or (native and one.syntax in {"", *NATIVE}):
                 return Offer(OCTETS, sent, False, one.multipart)
-            if one.syntax in {"", plain}:
-                return Offer(OCTETS, plain, True, one.multipart)
+            if (one.syntax or plain) in TARGETS:
+                return Offer(OCTETS, one.syntax or plain, True, one.multipart)
         if not native and one.media == IMAGE_TYPES.get(stored) and one.syntax in {"", "*", stored}:
             return Offer(one.media, stored, False, one.multipart)
+        if one.media in IMAGE_TARGETS and one.syntax in {"", "*", IMAGE_TARGETS[one.media]}:
+            return Offer(one.media, IMAGE_TARGETS[one.media], True, one.multipart)
     return None
 
 
 def instance_offer(accept: list[Range], stored: str) -> Offer | None:
-    """How whole instances are sent: as stored where accepted, else as Explicit VR Little Endian."""
+    """How whole instances are sent: as stored where accepted, else changed into a syntax that is asked for."""
     plain = str(ExplicitVRLittleEndian)
     for one in accept:
         if one.media not in {"*/*", "application/*", DICOM}:
@@ -135,18 +156,21 @@ def instance_offer(accept: list[Range], stored: str) -> Offer | None:
         multipart = one.multipart or one.media != DICOM
         if one.syntax in {"*", stored} or (one.media != DICOM and not one.syntax):
             return Offer(DICOM, stored, False, multipart)
-        if one.syntax in {"", plain}:
-            return Offer(DICOM, plain, stored != plain, multipart)
+        if (one.syntax or plain) in TARGETS:
+            return Offer(DICOM, one.syntax or plain, stored != (one.syntax or plain), multipart)
     return None
 
 
+PICTURES = ("image/jpeg", "image/png", "image/gif")
+
+
 def picture_type(accept: list[Range]) -> str | None:
-    """image/jpeg or image/png, whichever is wanted first."""
+    """The kind of picture that is wanted first."""
     for one in accept:
-        if one.media in {"*/*", "image/*", "image/jpeg"}:
-            return "image/jpeg"
-        if one.media == "image/png":
-            return "image/png"
+        if one.media in {"*/*", "image/*"}:
+            return PICTURES[0]
+        if one.media in PICTURES:
+            return one.media
     return None
 
 

@@ -54,7 +54,12 @@ def study_metadata(study: Study) -> bytes:
     series = list(study.series.order_by("number", "pk"))
     if len(series) == 1:
         return series_metadata(series[0])
-    inner = [gzip.decompress(series_metadata(one))[1:-1] for one in series]
+    return joined([series_metadata(one) for one in series])
+
+
+def joined(parts: list[bytes]) -> bytes:
+    """One gzip of an array of what is in several."""
+    inner = [gzip.decompress(part)[1:-1] for part in parts]
     return gzip.compress(b"[" + b",".join(part for part in inner if part) + b"]", 1, mtime=0)
 
 

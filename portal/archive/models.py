@@ -14,10 +14,17 @@ from portal.core.states import StateModel, Table
 from portal.ingest.models import Source
 
 
+def _answer(*columns: str, level: str) -> models.GeneratedField:
+    """What a search answers for a row: DICOM JSON as text, made by the database when the row is written."""
+    made = models.Func(*columns, function=f"concord_{level}_answer", output_field=models.TextField())
+    return models.GeneratedField(expression=made, output_field=models.TextField(), db_persist=True)
+
+
 class Patient(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="patients")
     pseudonym = models.CharField(max_length=64)
     name = models.CharField(max_length=200, blank=True)  # as de-identified; empty from most sources
+    phonetic = ArrayField(models.CharField(max_length=4), default=list)  # of the name (archive/names.py)
     sex = models.CharField(max_length=1, blank=True)
     risk_factors = models.JSONField(default=dict, blank=True)
     longitudinal_quality = models.FloatField(null=True)
@@ -25,7 +32,13 @@ class Patient(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "pseudonym"], name="pseudonym_once")]
         indexes = [
-            models.Index(fields=["pseudonym"], name="patient_pseudonym"),  # QIDO, over organisations
+            # for `=` and for a beginning before a wildcard
+            models.Index(
+                fields=["organisation", "pseudonym"],
+                name="patient_pseudonym",
+                opclasses=["int8_ops", "text_pattern_ops"],
+            ),
+            GinIndex(fields=["phonetic"], name="patient_phonetic"),
             models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="patient_name"),
         ]
 
@@ -34,7 +47,9 @@ class Patient(models.Model):
 
 
 # the counters grow with every instance and say nothing that the instances do not
-@pghistory.track(exclude=["headers", "series_count", "instance_count", "revision", "last_instance_at"])
+@pghistory.track(
+    exclude=["headers", "answer", "series_count", "instance_count", "revision", "last_instance_at", "quality_parts"]
+)
 class Study(StateModel):
     """One examination. `arriving` until no instance came for a while, then `settled`."""
 
@@ -60,19 +75,29 @@ class Study(StateModel):
     patient_age = models.PositiveSmallIntegerField(null=True)  # years at the study, capped at 89
     priority = models.SmallIntegerField(default=0)  # higher is sooner
     image_quality = models.FloatField(null=True)
+    quality_parts = models.JSONField(default=list)  # of the images that were looked at: quality.Quality as JSON
     headers = models.JSONField(default=dict)  # study-level DICOM JSON
     series_count = models.PositiveIntegerField(default=0)
     instance_count = models.PositiveIntegerField(default=0)
     revision = models.PositiveIntegerField(default=0)  # grows with each instance
     arrived_at = models.DateTimeField(default=timezone.now)
     last_instance_at = models.DateTimeField(default=timezone.now)
+    answer = _answer("headers", "study_uid", "modalities", "series_count", "instance_count", level="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "study_uid"], name="study_uid_once")]
         indexes = [
             models.Index(fields=["organisation", "-id"], name="study_newest"),
             models.Index(fields=["organisation", "study_date", "id"], name="study_date"),
-            models.Index(fields=["organisation", "accession"], name="study_accession"),
+            models.Index(
+                models.F("organisation"),
+                models.F("study_date").desc(nulls_last=True),
+                models.F("id").desc(),
+                name="study_latest",
+            ),
+            models.Index(
+                fields=["organisation", "accession"], name="study_accession", opclasses=["int8_ops", "text_pattern_ops"]
+            ),
             models.Index(fields=["last_instance_at"], condition=models.Q(state="arriving"), name="study_arriving"),
             GinIndex(fields=["headers"], name="study_headers", opclasses=["jsonb_path_ops"]),
             GinIndex(fields=["modalities"], name="study_modalities"),
@@ -82,6 +107,13 @@ class Study(StateModel):
         return self.study_uid
 
 
+# what is filed under another category than its header's is a decision, and stays on record
+@pghistory.track(
+    pghistory.UpdateEvent(condition=pghistory.AnyChange("given_modality", "given_body_part", "set_aside")),
+    fields=["modality", "body_part", "given_modality", "given_body_part", "set_aside"],
+    model_name="SeriesCategoryEvent",
+    obj_field=pghistory.ObjForeignKey(related_name="category_events"),
+)
 class Series(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="series")
@@ -91,14 +123,20 @@ class Series(models.Model):
     description = models.CharField(max_length=200, blank=True)
     body_part = models.CharField(max_length=32, blank=True)
     headers = models.JSONField(default=dict)
+    # the category that functions and programmes are chosen by, where it is not the header's (rules.category)
+    given_modality = models.CharField(max_length=16, blank=True)
+    given_body_part = models.CharField(max_length=32, blank=True)
+    set_aside = models.BooleanField(default=False)  # no function sees it; a study of nothing else is nobody's case
     instance_count = models.PositiveIntegerField(default=0)
     # gzip of the series' WADO metadata (DICOM JSON), made once when the study settles
     metadata = models.BinaryField(null=True)
     metadata_revision = models.PositiveIntegerField(default=0)
+    answer = _answer("headers", "series_uid", "modality", "instance_count", level="series")
 
     class Meta:
         verbose_name_plural = "series"
         constraints = [models.UniqueConstraint(fields=["organisation", "series_uid"], name="series_uid_once")]
+        indexes = [models.Index(fields=["organisation", "-id"], name="series_newest")]
 
     def __str__(self) -> str:
         return self.series_uid
@@ -125,9 +163,11 @@ class Instance(models.Model):
     # have to be decoded to be served (archive/frames.py)
     frame_table = models.JSONField(default=list)
     stored_at = models.DateTimeField(default=timezone.now)
+    answer = _answer("headers", "sop_uid", level="instance")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "sop_uid"], name="sop_uid_once")]
+        indexes = [models.Index(fields=["organisation", "-id"], name="instance_newest")]
 
     def __str__(self) -> str:
         return self.sop_uid

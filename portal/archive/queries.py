@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Case, F, JSONField, Q, QuerySet, Value, When
 from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
+from portal.archive import rules
+from portal.archive.delivery import Located
+from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
+from portal.archive.search import GIVEN, Found, Search, gather, statement
 from portal.core.tables import day
 
 # What a role may do with scans. Account administrators see bills, not patients.
@@ -18,6 +23,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "read": AUDIENCES["scans"],
     "output": AUDIENCES["output"],
     "run": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
+    "category": frozenset({Role.COORDINATOR, Role.PACS_ADMIN}),  # say what a scan shows, against its header
 }
 
 
@@ -36,6 +42,23 @@ def studies(user: Any, need: str = "read") -> QuerySet[Study]:
     return Study.objects.filter(organisation__in=organisations(user, need))
 
 
+SEARCH_SECONDS = 20  # what takes longer has to be narrowed
+
+
+def search(user: Any, wanted: Search) -> Found:
+    """Search what the user may see. Raises django.db.OperationalError after SEARCH_SECONDS."""
+    return search_in(organisations(user), wanted)
+
+
+def search_in(organisation_pks: list[int], wanted: Search) -> Found:
+    """The same among the scans of organisations."""
+    sql, values = statement(wanted, GIVEN, [organisation_pks])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_SECONDS * 1000}")
+        cursor.execute(sql, values)
+        return gather(cursor.fetchall(), wanted)
+
+
 # word in the address → the condition it makes of its value
 CONDITIONS: dict[str, Callable[[str], Q]] = {
     "q": lambda v: Q(description__icontains=v) | Q(patient__pseudonym__icontains=v) | Q(study_uid=v),
@@ -43,15 +66,22 @@ CONDITIONS: dict[str, Callable[[str], Q]] = {
     "state": lambda v: Q(state=v),
     "from": lambda v: Q(study_date__gte=v),
     "to": lambda v: Q(study_date__lte=v),
+    "quality": lambda v: Q(image_quality__gte=int(v) / 100),
+    "poor": lambda v: Q(image_quality__lt=int(v) / 100),
+    "longitudinal": lambda v: Q(patient__longitudinal_quality__gte=int(v) / 100),
+    "urgent": lambda v: Q(priority__gte=int(v)),
 }
 
 
 def filtered(user: Any, query: Any) -> QuerySet[Study]:
-    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days)."""
+    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days), and the
+    scores' bounds in percent: ?quality= (at least), ?poor= (below), ?longitudinal=; ?urgent= (priority, 0 to 10)."""
     rows = studies(user)
     for name, condition in CONDITIONS.items():
         value = (query.get(name) or "").replace("\0", "").strip()
+        whole = value.isdecimal() and len(value) <= 3
         known = {"state": value in Study.State.values, "from": bool(day(value)), "to": bool(day(value))}
+        known |= dict.fromkeys(("quality", "poor", "longitudinal", "urgent"), whole)
         if value and known.get(name, True):
             rows = rows.filter(condition(value))
     return rows
@@ -86,11 +116,38 @@ def access_instance(user: Any, study_uid: str, series_uid: str, sop_uid: str, ne
     )
 
 
+def located(user: Any, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Located]:
+    """Where the files lie that an address names, in reading order, in one statement; empty for missing and forbidden.
+
+    Frame tables come with a single instance only.
+    """
+    rows = Instance.objects.filter(organisation__in=organisations(user), study__study_uid=study_uid)
+    if series_uid:
+        rows = rows.filter(series__series_uid=series_uid)
+    if sop_uid:
+        rows = rows.filter(sop_uid=sop_uid)
+    table = F("frame_table") if sop_uid else Value([], JSONField())
+    shown = Case(When(rows__gt=0, then=F("frames")), default=0)
+    found = rows.order_by("study_id", "series__number", "series_id", "number", "pk").values_list(
+        "study_id", "name", "transfer_syntax", shown, "sha256", table, "size"
+    )
+    places = [(study, Located(*values)) for study, *values in found]
+    return [place for study, place in places if study == places[0][0]][: 1 if sop_uid else None]
+
+
 def _one(rows: QuerySet) -> Any:
     row = rows.order_by("pk").first()
     if row is None:
         raise Http404
     return row
+
+
+def category(study: Study) -> tuple[list[str], str]:
+    """(modalities, body part) by which functions and programmes are chosen for a study."""
+    rows = study.series.order_by("number", "pk").values_list(
+        "modality", "body_part", "given_modality", "given_body_part", "set_aside"
+    )
+    return rules.category(study.modalities, study.body_part, [rules.Filed(*row) for row in rows])
 
 
 def image_list(study: Study, with_priors: bool = True) -> list[dict[str, Any]]:
@@ -119,7 +176,8 @@ def priors(study: Study, limit: int = 3) -> list[Study]:
 
 
 def _images(study: Study, role: str) -> list[dict[str, Any]]:
-    rows = Instance.objects.filter(study=study, rows__gt=0).select_related("series").defer("headers", "frame_table")
+    rows = Instance.objects.filter(study=study, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = rows.select_related("series").defer("headers", "frame_table")
     return [
         {
             "study_uid": study.study_uid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms, ImageDraw
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
@@ -18,8 +19,15 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from portal.archive.decode import frame_array
 from portal.core.errors import Refused
 
-VERSION = 2  # part of the cache key: grows when the same request makes another picture
+VERSION = 3  # part of the cache key: grows when the same request makes another picture
 MAX_SIDE = 4096
+THUMBNAIL = 256
+MOST_FRAMES = 500  # of one GIF
+PROFILES = ("no", "yes", "srgb")
+ANNOTATIONS = {
+    "patient": ("PatientName", "PatientID", "PatientSex", "PatientAge", "StudyDate"),
+    "technique": ("Modality", "ViewPosition", "ImageLaterality", "KVP", "ExposureTime", "SliceThickness"),
+}
 FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 Shade = Callable[[NDArray[Any]], NDArray[np.float32]]
 Window = tuple[float, float, str]  # centre, width, VOI LUT function
@@ -35,10 +43,19 @@ class Look:
     region: tuple[int, int, int, int] | None = None
     window: Window | None = None
     quality: int = 90
+    annotation: tuple[str, ...] = ()
+    profile: str = "no"
+
+
+def digest(sha256: str, frames: list[int], look: Look) -> str:
+    """The name of a picture: what it shows and how, and the version of this module."""
+    return hashlib.sha256(f"{VERSION}/{sha256}/{frames}/{look}".encode()).hexdigest()
 
 
 def look_from(query: Any, kind: str, side: int = 0) -> Look:
-    """Parse viewport=w,h[,x,y,w,h] window=centre,width[,function] quality=1..100. Raises Refused (400)."""
+    """Parse viewport=w,h[,x,y,w,h] window=centre,width[,function] quality=1..100 annotation=patient,technique
+    iccprofile=no|yes|srgb. Raises Refused (400).
+    """
     width, height, region, window = side, side, None, None
     try:
         if given := query.get("viewport"):
@@ -58,25 +75,70 @@ def look_from(query: Any, kind: str, side: int = 0) -> Look:
         raise Refused("bad_query", words, status=400) from None
     if not (0 <= width <= MAX_SIDE and 0 <= height <= MAX_SIDE and 1 <= quality <= 100):
         raise Refused("bad_query", f"A picture has at most {MAX_SIDE} pixels a side.", status=400)
-    return Look(kind, width, height, region, window, quality)
+    annotation = tuple(sorted({word.strip() for word in (query.get("annotation") or "").split(",") if word.strip()}))
+    profile = (query.get("iccprofile") or "no").strip().lower()
+    if not set(annotation) <= set(ANNOTATIONS) or profile not in PROFILES:
+        words = f"annotation is any of {','.join(ANNOTATIONS)}; iccprofile one of {', '.join(PROFILES)}."
+        raise Refused("bad_query", words, status=400)
+    return Look(kind, width, height, region, window, quality, annotation, profile)
 
 
-def picture(path: Path, frame: int, look: Look) -> bytes:
-    """One frame (counted from 1) as JPEG or PNG. Raises Refused when it cannot be shown."""
+def picture(path: Path, frames: list[int], look: Look) -> bytes:
+    """Frames (counted from 1) as JPEG or PNG (the first) or GIF (all). Raises Refused when they cannot be shown."""
     dataset = dcmread(path, force=True)
-    pixels = frame_array(dataset, frame)
-    try:
-        image = Image.fromarray(shown(dataset, pixels, look.window))
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
-        words = f"This image cannot be shown as a picture ({type(error).__name__})."
-        raise Refused("not_rendered", words, status=406) from error
-    image = _sized(image, look)
-    out = io.BytesIO()
-    if look.kind == "image/png":
-        image.save(out, "PNG", compress_level=1)
-    else:
-        image.save(out, "JPEG", quality=look.quality)
+    images = []
+    for frame in frames[: MOST_FRAMES if look.kind == "image/gif" else 1]:
+        pixels = frame_array(dataset, frame)
+        try:
+            image = Image.fromarray(shown(dataset, pixels, look.window))
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+            words = f"This image cannot be shown as a picture ({type(error).__name__})."
+            raise Refused("not_rendered", words, status=406) from error
+        images.append(annotated(_sized(image, look), dataset, look.annotation))
+    out, profile = io.BytesIO(), colour_profile(dataset, look.profile, images[0].mode)
+    extra = {"icc_profile": profile} if profile else {}
+    match look.kind:
+        case "image/png":
+            images[0].save(out, "PNG", compress_level=1, **extra)
+        case "image/gif":
+            rest = {"save_all": True, "append_images": images[1:], "loop": 0} if len(images) > 1 else {}
+            images[0].save(out, "GIF", duration=_milliseconds(dataset), **rest)
+        case _:
+            images[0].save(out, "JPEG", quality=look.quality, **extra)
     return out.getvalue()
+
+
+def _milliseconds(dataset: Dataset) -> float:
+    """How long a frame is shown: Frame Time, else Recommended Display Frame Rate, else ten a second."""
+    try:
+        time = float(dataset.get("FrameTime") or 0) or 1000 / float(dataset.get("RecommendedDisplayFrameRate") or 10)
+    except (TypeError, ValueError, ZeroDivisionError):
+        time = 100
+    return min(max(time, 20), 10_000)
+
+
+def colour_profile(dataset: Dataset, wanted: str, mode: str) -> bytes | None:
+    """The ICC profile to embed: the image's own where it has one, else sRGB for colour."""
+    if wanted == "no" or mode == "L":
+        return None
+    own = dataset.get("ICCProfile")
+    if wanted == "yes" and isinstance(own, bytes) and own:
+        return own
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def annotated(image: Image.Image, dataset: Dataset, kinds: tuple[str, ...]) -> Image.Image:
+    """Burn in what identifies the (pseudonymous) patient, and how the image was made (PS3.18 8.3.5.1.1)."""
+    draw = ImageDraw.Draw(image)
+    size = max(9, min(image.size) // 40)
+    for kind in kinds:
+        values = [str(dataset.get(keyword) or "") for keyword in ANNOTATIONS[kind]]
+        text = "\n".join(value for value in values if value)
+        place, anchor, align = ((4, 4), "la", "left") if kind == "patient" else ((image.width - 4, 4), "ra", "right")
+        draw.multiline_text(
+            place, text, fill="white", anchor=anchor, align=align, font_size=size, stroke_width=1, stroke_fill="black"
+        )
+    return image
 
 
 def _sized(image: Image.Image, look: Look) -> Image.Image:

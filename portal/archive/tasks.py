@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portal.archive import actions
+from portal.archive import actions, scoring
 from portal.core.tasks import identity_task, short_task
 
 
@@ -16,3 +16,9 @@ def store_receipt(receipt_id: str) -> None:
 def settle_studies() -> None:
     """Close the studies to which nothing more came (beat, every two seconds)."""
     actions.settle_due_studies()
+
+
+@short_task
+def measure_study(study_pk: str) -> None:
+    """Work out the quality of a study's images and of its patient's scans over time."""
+    scoring.measure_study(int(study_pk))

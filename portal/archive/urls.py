@@ -2,7 +2,8 @@
 
 from django.urls import path, re_path
 
-from portal.archive import api, dicomweb, views
+from portal.archive import api, dicomweb, standardised, views
+from portal.archive.foreign import views as foreign
 
 S = r"^dicomweb/studies/(?P<study_uid>[0-9.]{1,64})"
 SE = S + r"/series/(?P<series_uid>[0-9.]{1,64})"
@@ -10,6 +11,7 @@ I = SE + r"/instances/(?P<sop_uid>[0-9.]{1,64})"  # noqa: E741
 F = I + r"/frames/(?P<numbers>\d{1,7}(?:,\d{1,7}){0,999})"
 
 urlpatterns = [
+    re_path(r"^dicomweb/?$", dicomweb.service),
     re_path(r"^dicomweb/studies/?$", dicomweb.studies),
     re_path(r"^dicomweb/series/?$", dicomweb.all_series),
     re_path(r"^dicomweb/instances/?$", dicomweb.all_instances),
@@ -32,8 +34,15 @@ urlpatterns = [
     re_path(F + r"/?$", dicomweb.frames),
     re_path(F + r"/rendered/?$", dicomweb.rendered),
     re_path(F + r"/thumbnail/?$", dicomweb.rendered, {"thumbnail": True}),
+    path("dicomweb/wado", dicomweb.wado_uri),
     path("api/v1/studies/", api.StudyList.as_view()),
     path("api/v1/studies/<str:study_uid>/", api.StudyDetail.as_view()),
+    path("api/v1/studies/<str:study_uid>/layers/", foreign.Layers.as_view()),
+    path("api/v1/studies/<str:study_uid>/layers/<str:sop_uid>/", foreign.LayerDetail.as_view()),
+    path("api/v1/standardised/", standardised.Standardised.as_view()),
+    path("scans/standardised/", standardised.page, name="standardised"),
     path("scans/", views.scans, name="scans"),
+    path("scans/<str:study_uid>/layers/", foreign.layers, name="scan_layers"),
+    path("scans/<str:study_uid>/layers/<str:sop_uid>/", foreign.layer, name="scan_layer"),
     path("scans/<str:study_uid>/", views.scan_detail, name="scan_detail"),
 ]

@@ -58,6 +58,7 @@ def scan_detail(request: HttpRequest, study_uid: str) -> HttpResponse:
         "report": report,
         "deidentified": [(word, counts[code]) for code, word in ACTIONS.items() if counts.get(code)],
         "priors": queries.priors(study),
+        "quality_words": sorted({word for part in study.quality_parts for word in part["words"]}),
     }
     return render(request, "archive/scan.html", context)
 

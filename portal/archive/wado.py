@@ -1,9 +1,8 @@
-"""WADO-RS (PS3.18 section 10.4): metadata, frames, bulk data, pictures."""
+"""WADO-RS (PS3.18 section 10.4): metadata, frames, bulk data."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from typing import Any
 
@@ -11,30 +10,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from portal.archive import delivery, media, metadata, pictures, queries, render
-from portal.archive.decode import decoded_frames
+from portal.archive import delivery, media, metadata, queries
 from portal.archive.delivery import Located
 from portal.archive.files import local_copy, read_pieces
+from portal.archive.transcode import frames_as
 from portal.core import storage
 from portal.core.errors import Refused
 
-THUMBNAIL = 256
-
-
-def kept(response: HttpResponse, tag: str, control: str = delivery.KEPT) -> HttpResponse:
-    """Give an answer its entity tag and how long a browser (never a proxy) may keep it."""
-    response["ETag"], response["Cache-Control"], response["Vary"] = tag, control, delivery.VARY
-    return response
-
-
-def _unchanged(request: HttpRequest, tag: str, control: str = delivery.KEPT) -> HttpResponse | None:
-    if delivery.fresh(request.headers.get("If-None-Match", ""), tag):
-        return kept(HttpResponse(status=304), tag, control)
-    return None
-
-
-def _accept(request: HttpRequest) -> list[media.Range]:
-    return media.parse_accept(request.headers.get("Accept", ""))
+JSON = "application/dicom+json"
 
 
 def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None = None) -> HttpResponse:
@@ -45,87 +28,49 @@ def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None 
     else:
         study = queries.access_study(request.user, study_uid)
         tag, make = f'"t{study.pk}-{study.revision}', lambda: metadata.study_metadata(study)
-    if not media.wants_json(_accept(request)):
+    if not media.wants_json(media.accepted(request)):
         raise Refused("not_acceptable", "Metadata is sent as application/dicom+json.", status=406)
     packed = "gzip" in request.headers.get("Accept-Encoding", "")
-    tag, control = tag + ('-gz"' if packed else '"'), "private, no-cache"
-    response = _unchanged(request, tag, control)
-    if response is None:
-        data = make()
-        response = HttpResponse(data if packed else gzip.decompress(data), content_type="application/dicom+json")
-        if packed:
-            response["Content-Encoding"] = "gzip"
-    kept(response, tag, control)["Vary"] = f"{delivery.VARY}, Accept-Encoding"
-    return response
+    headers = delivery.kept(tag + ('-gz"' if packed else '"'), delivery.GROWS)
+    headers["Vary"] = f"{delivery.VARY}, Accept-Encoding"
+    if answer := delivery.conditional(request, headers):
+        return answer
+    data = make()
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    return HttpResponse(data if packed else gzip.decompress(data), content_type=JSON, headers=headers)
 
 
 def instance_metadata(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str) -> HttpResponse:
     """DICOM JSON of one instance."""
     instance = queries.access_instance(request.user, study_uid, series_uid, sop_uid)
+    if not media.wants_json(media.accepted(request)):
+        raise Refused("not_acceptable", "Metadata is sent as application/dicom+json.", status=406)
+    headers = delivery.kept(f'"{instance.sha256[:24]}-json"', delivery.GROWS)
+    if answer := delivery.conditional(request, headers):
+        return answer
     body = metadata.encode([metadata.public(instance.headers)])
-    response = HttpResponse(body, content_type="application/dicom+json")
-    return kept(response, f'"{instance.sha256[:24]}-json"', "private, no-cache")
+    return HttpResponse(body, content_type=JSON, headers=headers)
 
 
 def frames(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str, numbers: str) -> HttpResponse:
     """Frames by number, stored bytes where they are accepted (PS3.18 10.4.1.1.6)."""
     instance = queries.access_instance(request.user, study_uid, series_uid, sop_uid)
-    plan = delivery.plan_frames(Located.of(instance), numbers, request.headers.get("Accept", ""))
+    plan = delivery.plan_frames(Located.of(instance), numbers, media.accepted(request))
     if plan is None:
         raise Http404
-    if unchanged := _unchanged(request, plan.tag):
-        return unchanged
+    headers = delivery.kept(plan.tag)
+    if answer := delivery.conditional(request, headers):
+        return answer
     with local_copy(storage.archive(), instance.name) as path:
         if plan.decode:
-            parts = decoded_frames(path, plan.frames)
+            parts = frames_as(path, plan.frames, plan.offer.syntax)
         else:
             parts = [read_pieces(path, instance.frame_table[n - 1]) for n in plan.frames]
     if not plan.offer.multipart:
-        return kept(HttpResponse(parts[0], content_type=plan.offer.part_type), plan.tag)
-    kind, head, between, tail = delivery.framing(plan.offer.media, plan.offer.part_type)
-    return kept(HttpResponse(head + between.join(parts) + tail, content_type=kind), plan.tag)
-
-
-def rendered(
-    request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str, numbers: str = "1", thumbnail: bool = False
-) -> HttpResponse:
-    """One frame as JPEG or PNG; pictures are kept on disk."""
-    instance = queries.access_instance(request.user, study_uid, series_uid, sop_uid)
-    frame = int(numbers.split(",")[0])
-    if not 1 <= frame <= instance.frames or not instance.rows:
-        raise Http404
-    kind = media.picture_type(_accept(request))
-    if kind is None:
-        raise Refused("not_acceptable", "Pictures are image/jpeg or image/png.", status=406)
-    look = render.look_from(request.GET, kind, THUMBNAIL if thumbnail else 0)
-    digest = hashlib.sha256(f"{render.VERSION}/{instance.sha256}/{frame}/{look}".encode()).hexdigest()
-    tag = f'"{digest[:32]}"'
-    if unchanged := _unchanged(request, tag):
-        return unchanged
-    data = pictures.find(digest)
-    if data is None:
-        with local_copy(storage.archive(), instance.name) as path:
-            data = render.picture(path, frame, look)
-        pictures.keep(digest, data)
-    return kept(HttpResponse(data, content_type=look.kind), tag)
-
-
-def picture_of(
-    request: HttpRequest, study_uid: str, series_uid: str | None = None, thumbnail: bool = False
-) -> HttpResponse:
-    """The picture of a study or series: its middle image."""
-    study = queries.access_study(request.user, study_uid)
-    rows = study.instances.filter(rows__gt=0)
-    if series_uid:
-        rows = rows.filter(series__series_uid=series_uid)
-    order = ("series__number", "series_id", "number", "pk")
-    found = list(rows.order_by(*order).values_list("sop_uid", "series__series_uid"))
-    if not found:
-        raise Http404
-    sop_uid, series = found[len(found) // 2]
-    response = rendered(request, study_uid, series, sop_uid, thumbnail=thumbnail)
-    response["Cache-Control"] = "private, max-age=60"  # another image may become the middle one
-    return response
+        return delivery.ranged(request, parts[0], plan.offer.part_type, headers)
+    kind, head, between, tail = delivery.framing(plan.offer.media, plan.offer.part_type, plan.tag)
+    return HttpResponse(head + between.join(parts) + tail, content_type=kind, headers=headers)
 
 
 def bulkdata(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str, place: str) -> HttpResponse:
@@ -145,11 +90,17 @@ def bulkdata(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str
             raise Http404 from None
     if not isinstance(here, bytes):
         raise Http404
-    accept = _accept(request)
-    if not any(one.media in {"*/*", media.OCTETS} for one in accept):
+    wanted = [one for one in media.accepted(request) if one.media in {"*/*", "application/*", media.OCTETS}]
+    if not wanted:
         raise Refused("not_acceptable", "Bulk data is sent as application/octet-stream.", status=406)
-    tag = f'"{instance.sha256[:24]}-{place}"'
-    if accept[0].media == media.OCTETS and not accept[0].multipart:
-        return kept(HttpResponse(here, content_type=media.OCTETS), tag)
-    kind, head, _, tail = delivery.framing(media.OCTETS, f"{media.OCTETS}; transfer-syntax={ExplicitVRLittleEndian}")
-    return kept(HttpResponse(head + here + tail, content_type=kind), tag)
+    single = wanted[0].media == media.OCTETS and not wanted[0].multipart
+    tag = f'"{instance.sha256[:24]}-{place.replace("/", ".")}-{int(single)}"'
+    headers = delivery.kept(tag)
+    if answer := delivery.conditional(request, headers):
+        return answer
+    if single:
+        return delivery.ranged(request, here, media.OCTETS, headers)
+    kind, head, _, tail = delivery.framing(
+        media.OCTETS, f"{media.OCTETS}; transfer-syntax={ExplicitVRLittleEndian}", tag
+    )
+    return HttpResponse(head + here + tail, content_type=kind, headers=headers)

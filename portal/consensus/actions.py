@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.archive.scoring import note_biopsy
 from portal.consensus import rules, weights
 from portal.consensus.models import Consensus, Truth
 from portal.core import outbox
@@ -190,6 +191,8 @@ def set_truth(user: User, case: Case, positive: bool, origin: str) -> Truth:
     old = Truth.objects.filter(case=case).first()
     answers, marks = (old.answers, old.marks) if old else ({}, [])
     truth = _write_truth(case, origin, positive, answers, marks, 1.0, user)
+    if origin == Truth.Origin.PATHOLOGY:
+        note_biopsy(case.study)
     if case.state == Case.State.SETTLED:
         outbox.emit("consensus.truth_set", case.pk)
     return truth

@@ -53,7 +53,7 @@ class AccessWatch:
     async def _run(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(**_address(), autocommit=True) as link:
+                async with await psycopg.AsyncConnection.connect(**database_address(), autocommit=True) as link:
                     await link.execute(f"LISTEN {ACCESS}")
                     self.listening = True
                     async for _ in link.notifies():
@@ -66,8 +66,8 @@ class AccessWatch:
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-def _address() -> dict[str, Any]:
-    """Where the database is; its pool is for requests, not for a link that is held for ever."""
+def database_address() -> dict[str, Any]:
+    """Where the database is, for links beside the pool of Django's requests."""
     given = connections["default"].settings_dict
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     plain = {key: value for key, value in given["OPTIONS"].items() if key.startswith("ssl")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -59,12 +60,28 @@ def one_of(name: str, choices: tuple[str, ...], default: str) -> str:
     return value
 
 
+def device(name: str, default: str) -> str:
+    """Return auto, cpu, cuda or one numbered device such as cuda:1."""
+    value = os.environ.get(name, "") or default
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        stop(name, f"{value!r} is not one of auto, cpu, cuda, cuda:0, cuda:1 …")
+    return value
+
+
 def folder(name: str, default: Path) -> Path:
     """Return an absolute folder path; stop when something else lies there."""
     path = Path(os.environ.get(name, "") or default).expanduser().resolve()
     if path.exists() and not path.is_dir():
         stop(name, f"{path} is not a folder")
     return path
+
+
+def file(name: str) -> str:
+    """Return the path of a file that is there, empty when none is named."""
+    raw = os.environ.get(name, "")
+    if raw and not Path(raw).is_file():
+        stop(name, f"{raw} is not a file")
+    return raw
 
 
 def database(name: str) -> dict[str, object]:

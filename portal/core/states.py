@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.db import models
@@ -58,4 +58,16 @@ class StateModel(models.Model):
         if moved:
             for name, value in values.items():
                 setattr(self, name, value)
+        return moved
+
+    @classmethod
+    def advance_all(cls, pks: Iterable[Any], before: str, after: str, **fields: Any) -> list[Any]:
+        """`advance` for those of the rows that are in the state `before`; returns their keys.
+
+        They are locked until the transaction ends, so the caller must be in one.
+        """
+        check(cls.__name__, cls.TRANSITIONS, before, after)
+        rows = cls._default_manager.filter(pk__in=list(pks), state=before).order_by("pk")
+        moved = list(rows.select_for_update().values_list("pk", flat=True))
+        cls._default_manager.filter(pk__in=moved).update(state=after, state_since=timezone.now(), **fields)
         return moved

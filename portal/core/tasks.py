@@ -6,11 +6,12 @@ A task takes a key, calls one action and may be run twice with the same effect a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import close_old_connections
 from django.utils import timezone
 
@@ -19,7 +20,9 @@ from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
+Owed = tuple[str, dict[str, Any], int]  # key, payload, row of the outbox
 QUEUES: dict[str, str] = {}  # task name → queue
+IDENTITY_QUEUES = {"identities", "transfer"}
 
 
 def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
@@ -27,20 +30,41 @@ def route(name: str, *args: object, **options: object) -> dict[str, str] | None:
     return {"queue": QUEUES[name]} if name in QUEUES else None
 
 
-def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
+def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable[[Body], Any]:
     def decorate(body: Body) -> Any:
-        @functools.wraps(body)
-        def run(*args: Any, outbox_id: int | None = None, **payload: Any) -> None:
+        name = f"{body.__module__}.{body.__name__}"
+
+        def do(key: str, outbox_id: int | None, payload: dict[str, Any], others: Sequence[str] = ()) -> None:
             close_old_connections()
             with (
-                structlog.contextvars.bound_contextvars(task=body.__name__, key=args[0] if args else None),
-                outbox.lease(outbox_id, private=queue == "identities") as mine,
+                structlog.contextvars.bound_contextvars(task=body.__name__, key=key or None),
+                outbox.lease(outbox_id, key, name, private=queue in IDENTITY_QUEUES, more=together) as held,
             ):
-                if mine:
-                    with metrics.task(body.__name__):
-                        body(*args, **payload)
+                if not together and not held.keys:
+                    return
+                with metrics.task(body.__name__):
+                    if together:
+                        held.take(others)
+                        body(held, **payload)
+                    else:
+                        body(*([key] if key else []), **payload)
 
-        name = f"{body.__module__}.{body.__name__}"
+        @functools.wraps(body)
+        def run(key: str = "", outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
+            if together:
+                do(key, outbox_id, payload, [other for other, _, _ in more])
+                return
+            failed: Exception | None = None
+            for one, values, row in [(key, payload, outbox_id), *more]:
+                try:
+                    do(one, row, values)
+                except SoftTimeLimitExceeded:
+                    raise  # what is left is sent again
+                except Exception as error:  # its row is put back; the others of the message are owed all the same
+                    failed = failed or error
+            if failed is not None:
+                raise failed
+
         QUEUES[name] = queue
         return app.task(
             name=name,
@@ -57,7 +81,11 @@ def _house(queue: str, soft: int, hard: int) -> Callable[[Body], Any]:
 short_task = _house("default", 60, 90)
 export_task = _house("export", 1800, 1860)
 identity_task = _house("identities", 300, 330)
+# with DICOM peers: they may be slow, and must not keep what was received from being de-identified
+transfer_task = _house("transfer", 7200, 7260)
 gpu_task = _house("gpu", 900, 930)
+# its body gets the rows that are held instead of a key, perhaps none, and may take more of them that wait
+gpu_group_task = _house("gpu", 900, 930, together=True)
 
 
 @short_task

@@ -17,7 +17,8 @@ from portal.deidentify.files import local_copy, publish
 from portal.deidentify.models import DeidentificationReport
 from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
 from portal.deidentify.table import Options
-from portal.ingest.actions import announce, set_aside, uid_digest
+from portal.ingest.actions import set_aside
+from portal.ingest.arrivals import announce, uid_digest
 from portal.ingest.inspect import Damaged, Opened, opened
 from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
 from portal.ingest.standardise import Rule, Standardised, standardise

@@ -41,7 +41,7 @@ def restore(dataset: Dataset, organisation_id: int) -> bool:
     """
     if not removed_here(dataset):
         return False
-    identity = _identity(organisation_id, str(dataset.PatientID))
+    identity = identity_of(organisation_id, str(dataset.PatientID))
     uids = _originals(organisation_id, {uid for e in _uids(dataset) for uid in _values(e)})
     study = uids.get(str(dataset.StudyInstanceUID), str(dataset.StudyInstanceUID))
     keys = vault.keys_for(organisation_id, patient_key(identity, study))
@@ -64,7 +64,8 @@ def restore(dataset: Dataset, organisation_id: int) -> bool:
     return True
 
 
-def _identity(organisation_id: int, pseudonym: str) -> Mapping[str, str]:
+def identity_of(organisation_id: int, pseudonym: str) -> Mapping[str, str]:
+    """PatientID, name, birth date and issuer behind a pseudonym. Raises Unknown; identity zone only."""
     row = VaultPatient.objects.filter(organisation_id=organisation_id, pseudonym=pseudonym).first()
     if row is None:
         raise Unknown("the vault has no such patient")

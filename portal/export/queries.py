@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import has_role, organisation_ids
 from portal.consensus.models import Truth
+from portal.core import storage
 from portal.export.models import DataSet, Destination, Return
 from portal.infer.models import CaseResult
 from portal.programmes.models import Programme
+from portal.programmes.queries import access_programme
 from portal.read.models import Mark, Reading
 
 
@@ -33,10 +36,22 @@ def data_sets(user: Any) -> QuerySet[DataSet]:
     return rows.select_related("programme", "asked_by").order_by("-asked_at", "pk")
 
 
+def ready_data_set(user: Any, slug: str, key: Any) -> DataSet:
+    """A data set whose file can be fetched, by those who manage the programme. Raises Http404."""
+    programme = access_programme(user, slug, "manage")
+    rows = DataSet.objects.select_related("programme").filter(programme=programme, state=DataSet.State.READY)
+    row = rows.filter(pk=key).first()
+    if row is None or not storage.archive().exists(row.name):
+        raise Http404
+    return row
+
+
 def returns(user: Any) -> QuerySet[Return]:
     """Returns of the organisations whose ways out the user administers, newest first."""
     rows = Return.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN))
-    return rows.select_related("destination", "case__programme").order_by("-queued_at", "pk")
+    return rows.select_related("destination", "case__programme", "run__version__function", "run__study").order_by(
+        "-queued_at", "pk"
+    )
 
 
 def destinations(user: Any) -> QuerySet[Destination]:

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
-from portal.archive.delivery import byte_range
-from portal.core import bulk, storage
+from portal.core import bulk
 from portal.core.errors import Refused
 from portal.export import actions, queries, tables
+from portal.export.delivery import file_of
 from portal.export.forms import DestinationForm
-from portal.export.models import DataSet
+from portal.export.returns import actions as returns_actions
+from portal.export.sets import CONTAINERS, FORMATS
 from portal.ingest.queries import as_uuid
 from portal.programmes.models import Programme
 from portal.programmes.queries import access_programme
 
-PIECE = 1 << 20
-
 
 @login_required
 def data_sets(request: HttpRequest) -> HttpResponse:
-    """Every data set of the organisation, newest first; changes by itself while one is being made."""
+    """Every data set of the organisation, newest first; live while one is being made. POST asks for one."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.COORDINATOR)
+    if request.method == "POST":
+        return ask(request, request.POST.get("programme", ""))
     programmes = Programme.objects.filter(organisation=organisation).order_by("name")
     page = tables.data_sets(programmes).page(
         request.GET, queries.data_sets(request.user).filter(organisation=organisation)
     )
     if isinstance(page, HttpResponse):
         return page
-    return render(request, "export/data_sets.html", {"table": page, "programmes": programmes})
+    context = {
+        "table": page,
+        "programmes": programmes,
+        "formats": [(key, one.words) for key, one in FORMATS.items()],
+        "containers": list(CONTAINERS.items()),
+    }
+    return render(request, "export/data_sets.html", context)
 
 
 @login_required
@@ -45,39 +51,19 @@ def data_sets(request: HttpRequest) -> HttpResponse:
 def ask(request: HttpRequest, slug: str) -> HttpResponse:
     """Queue a data set of a programme."""
     programme = access_programme(request.user, slug, "manage")
-    actions.ask_data_set(request.user, programme, "table")
-    messages.success(request, f"A data set of {programme} is being made.")
+    try:
+        wanted = request.POST.get("format", "table"), request.POST.get("container", "zip")
+        actions.ask_data_set(request.user, programme, *wanted)
+        messages.success(request, f"A data set of {programme} is being made.")
+    except Refused as error:
+        messages.error(request, error.message)
     return redirect("data_sets")
 
 
 @login_required
-def download(request: HttpRequest, slug: str, data_set: Any) -> FileResponse | HttpResponse:
+def download(request: HttpRequest, slug: str, data_set: Any) -> FileResponse:
     """The file of a data set that is ready; a part of it by `Range`, so that a broken download is taken up again."""
-    programme = access_programme(request.user, slug, "manage")
-    row = DataSet.objects.filter(pk=data_set, programme=programme, state=DataSet.State.READY).first()
-    if row is None or not storage.archive().exists(row.name):
-        raise Http404
-    file = storage.archive().open(row.name)
-    tag = f'"{row.sha256[:32]}"'
-    wanted = byte_range(request.headers.get("Range", ""), row.size)
-    if wanted and request.headers.get("If-Range", tag) == tag:
-        first, last = wanted
-        file.seek(first)
-        answer = FileResponse(_piece(file, last - first + 1), status=206, content_type="application/zip")
-        answer["Content-Range"] = f"bytes {first}-{last}/{row.size}"
-        answer["Content-Length"] = str(last - first + 1)
-    else:
-        answer = FileResponse(file, content_type="application/zip")
-    answer["Content-Disposition"] = f'attachment; filename="{slug}-{row.asked_at:%Y%m%d-%H%M}.zip"'
-    answer["Accept-Ranges"], answer["ETag"] = "bytes", tag
-    return answer
-
-
-def _piece(file: Any, size: int) -> Iterator[bytes]:
-    with file:
-        while size > 0 and (data := file.read(min(PIECE, size))):
-            size -= len(data)
-            yield data
+    return file_of(request, queries.ready_data_set(request.user, slug, data_set))
 
 
 @login_required
@@ -100,7 +86,7 @@ def returns_retry(request: HttpRequest) -> HttpResponse:
     require_role(request.user, organisation, Role.PACS_ADMIN)
     mine = queries.returns(request.user).filter(organisation=organisation)
     rows = [get_object_or_404(mine, pk=key) for key in bulk.chosen(request) if as_uuid(key)]
-    bulk.each(request, rows, lambda row: actions.retry_return(request.user, row),
+    bulk.each(request, rows, lambda row: returns_actions.retry_return(request.user, row),
               "result", "results", "on the way again")  # fmt: skip
     return bulk.back(request, "returns")
 
@@ -111,8 +97,8 @@ def return_retry(request: HttpRequest, return_id: Any) -> HttpResponse:
     """Send a failed return again now."""
     row = get_object_or_404(queries.returns(request.user), pk=return_id)
     try:
-        actions.retry_return(request.user, row)
-        messages.success(request, f"Case {row.case.number} is on its way to {row.destination} again.")
+        returns_actions.retry_return(request.user, row)
+        messages.success(request, f"{row.about} is on its way to {row.destination} again.")
     except Refused as error:
         messages.error(request, error.message)
     return redirect("returns")
@@ -120,7 +106,7 @@ def return_retry(request: HttpRequest, return_id: Any) -> HttpResponse:
 
 @login_required
 def destinations(request: HttpRequest) -> HttpResponse:
-    """PACS that take results."""
+    """Everything that takes results."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.PACS_ADMIN)
     rows = queries.destinations(request.user).filter(organisation=organisation)
@@ -137,9 +123,23 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
     form = DestinationForm(request.POST or None, instance=row, organisation=organisation)
     if request.method == "POST" and form.is_valid():
         try:
-            actions.save_destination(request.user, form.save(commit=False))
+            actions.save_destination(request.user, form.save(commit=False), form.new_secret)
             messages.success(request, "The destination was saved.")
             return redirect("destinations")
         except Refused as error:
             form.add_error(None, error.message)
     return render(request, "export/destination_edit.html", {"form": form, "destination": row})
+
+
+@login_required
+@require_POST
+def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
+    """Ask a destination whether it is there."""
+    organisation = request.organisation  # type: ignore[attr-defined]
+    rows = queries.destinations(request.user).filter(organisation_id=organisation.pk if organisation else None)
+    row = get_object_or_404(rows, pk=destination_id)
+    try:
+        messages.success(request, f"{actions.test_destination(request.user, row)}.")
+    except Refused as error:
+        messages.error(request, error.message)
+    return redirect("destinations")

@@ -10,6 +10,7 @@ from django.http import Http404
 from portal.accounts.models import Membership, Role
 from portal.accounts.queries import has_role, organisation_ids
 from portal.archive.models import Study
+from portal.archive.queries import category
 from portal.functions import rules
 from portal.functions.models import FunctionVersion, InferenceFunction
 
@@ -22,11 +23,14 @@ def choose(study: Study) -> list[FunctionVersion]:
     rows = FunctionVersion.objects.filter(state=FunctionVersion.State.IN_SERVICE).select_related("function")
     rows = rows.filter(Q(function__organisation=None) | Q(function__organisation=study.organisation_id))
     found = {version.pk: version for version in rows}
-    offers = [
-        rules.Offer(v.pk, v.function.output_type, tuple(v.function.modalities), tuple(v.function.body_parts))
-        for v in found.values()
-    ]
-    return [found[key] for key in rules.choose(offers, study.modalities, study.body_part)]
+    offers = [offer(version) for version in found.values()]
+    return [found[key] for key in rules.choose(offers, *category(study))]
+
+
+def offer(version: FunctionVersion) -> rules.Offer:
+    """What the version is for, as the rules take it."""
+    function = version.function
+    return rules.Offer(version.pk, function.output_type, tuple(function.modalities), tuple(function.body_parts))
 
 
 def may_see(user: Any) -> bool:

@@ -57,6 +57,7 @@ def register_package(folder: Path, owner: Organisation | None = None, by: User |
             manifest={
                 "classes": list(manifest.classes),
                 "input_size": list(manifest.input_size),
+                "preprocessing": manifest.preprocessing,
                 "rows": list(manifest.rows),
                 "thresholds": manifest.thresholds,
                 "training": manifest.training,

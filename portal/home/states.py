@@ -32,6 +32,7 @@ LOOKS: dict[str, Look] = {
     "cancelled": Look("neutral", "ban", "Cancelled"),
     "first": Look("neutral", "eye", "Reading"),
     # runs
+    "held": Look("differs", "pause", "Held"),
     "queued": Look("waiting", "clock", "Waiting"),
     "running": Look("waiting", "loader-circle", "Running", True),
     "done": Look("agreed", "circle-check", "Done"),
@@ -40,6 +41,12 @@ LOOKS: dict[str, Look] = {
     "sent": Look("agreed", "circle-check", "Acknowledged"),
     "building": Look("waiting", "loader-circle", "Being made", True),
     "ready": Look("agreed", "circle-check", "Ready"),
+    # storage commitment and queries at peers
+    "asked": Look("waiting", "clock", "Waiting"),
+    "answered": Look("agreed", "circle-check", "Answered"),
+    "confirmed": Look("agreed", "circle-check", "Confirmed"),
+    "partial": Look("differs", "triangle-alert", "Confirmed in part"),
+    "refused": Look("failed", "circle-x", "Refused"),
     # receipts
     "received": Look("waiting", "inbox", "Received"),
     "deidentified": Look("waiting", "shield-check", "De-identified"),
@@ -47,6 +54,12 @@ LOOKS: dict[str, Look] = {
     "duplicate": Look("neutral", "copy", "Duplicate"),
     "quarantined": Look("failed", "shield-alert", "Quarantined"),
     "discarded": Look("neutral", "trash-2", "Discarded"),
+    # input check
+    "noted": Look("waiting", "flag", "Noted"),
+    "reassigned": Look("differs", "refresh-cw", "Corrected at once"),
+    "kept": Look("agreed", "check", "Header kept"),
+    "corrected": Look("agreed", "pencil", "Corrected"),
+    "passed": Look("agreed", "circle-check", "As its header says"),
     # function versions
     "registered": Look("neutral", "circle-dashed", "Registered"),
     "commissioning": Look("waiting", "loader-circle", "In its test", True),

@@ -15,6 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from portal.accounts.models import Membership, Role
 from portal.billing.queries import usage
+from portal.check.package import why_off
+from portal.check.queries import waiting
 from portal.core.errors import body
 from portal.core.metrics import page
 from portal.home import page_queries
@@ -43,6 +45,7 @@ def home(request: HttpRequest) -> HttpResponse:
         context["failed_runs"] = page_queries.failed_runs(organisation)
     if Role.PACS_ADMIN in roles:
         context["doors"] = page_queries.doors(organisation)
+        context |= {"alerts_held": waiting([organisation.pk]), "check_off": why_off()}
     if Role.ACCOUNT_ADMIN in roles:
         context["usage"] = usage(organisation)
         context["members"] = Membership.objects.filter(organisation=organisation.pk, active=True).count()
@@ -75,10 +78,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """The parts this process needs answer: 200, else 503 and which does not."""
+    """The parts this process needs answer: 200, else 503 and which does not. That a helper is off stands beside."""
     parts = {"database": _database_answers, "broker": _broker_answers}
     state = {name: _ask(part) for name, part in parts.items()}
-    return JsonResponse(state, status=200 if all(v == "ok" for v in state.values()) else 503)
+    status = 200 if all(v == "ok" for v in state.values()) else 503
+    return JsonResponse({**state, "input_check": why_off() or "on"}, status=status)
 
 
 def _ask(part: object) -> str:

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from portal.archive.queries import access_study
 from portal.functions.queries import choose
 from portal.infer import actions, queries
+from portal.infer.models import Run
 
 
 class StudyRuns(APIView):
@@ -29,10 +30,14 @@ class StudyRuns(APIView):
 
     @extend_schema(request=None, responses=OpenApiTypes.OBJECT, operation_id="study_runs_ask")
     def post(self, request: Request, study_uid: str) -> Response:
-        """Queue the fitting functions that have not run on the scan as it is now."""
+        """Queue the fitting functions that have not run on the scan as it is now; `held` ones wait for a decision."""
         study = access_study(request.user, study_uid, "run")
-        queued = actions.plan_runs(study.pk)
-        body = {"queued": [str(run.pk) for run in queued], "fitting": len(choose(study))}
+        planned = actions.plan_runs(study.pk)
+        body = {
+            "queued": [str(run.pk) for run in planned if run.state == Run.State.QUEUED],
+            "held": [str(run.pk) for run in planned if run.state == Run.State.HELD],
+            "fitting": len(choose(study)),
+        }
         return Response(body, status=status.HTTP_202_ACCEPTED)
 
 

@@ -16,6 +16,7 @@ class Run(StateModel):
     """One function version on one study at one revision of it."""
 
     class State(models.TextChoices):
+        HELD = "held", "Held"
         QUEUED = "queued", "Waiting"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
@@ -23,10 +24,13 @@ class Run(StateModel):
         CANCELLED = "cancelled", "Cancelled"
 
     TRANSITIONS: ClassVar[Table] = {
-        "queued": frozenset({"running", "cancelled"}),
+        "held": frozenset({"queued", "cancelled"}),  # until it is decided what the scan is
+        "queued": frozenset({"running", "cancelled", "held"}),
         "running": frozenset({"done", "failed", "queued", "cancelled"}),
         "failed": frozenset({"queued"}),
     }
+
+    AT_WORK: ClassVar[frozenset[str]] = frozenset({"held", "queued", "running"})
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
@@ -34,6 +38,8 @@ class Run(StateModel):
     study_revision = models.PositiveIntegerField()
     version = models.ForeignKey(FunctionVersion, on_delete=models.PROTECT, related_name="runs")
     attempts = models.PositiveIntegerField(default=0)
+    priority = models.SmallIntegerField(default=0)  # the study's when it was queued; higher is sooner
+    ready = models.BooleanField(default=False)  # its inputs were prepared, or cannot be: a gpu worker may take it
     progress = models.FloatField(default=0.0)
     stage = models.CharField(max_length=40, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
@@ -49,7 +55,12 @@ class Run(StateModel):
         constraints = [
             models.UniqueConstraint(fields=["study", "version", "study_revision"], name="one_run_a_revision")
         ]
-        indexes = [models.Index(fields=["organisation", "-queued_at"], name="run_newest")]
+        indexes = [
+            models.Index(fields=["organisation", "-queued_at"], name="run_newest"),
+            models.Index(
+                fields=["-priority", "queued_at"], condition=models.Q(state="queued", ready=True), name="run_waiting"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.id} ({self.state})"

@@ -1,4 +1,4 @@
-"""Findings as rows: case result, image results and matrices, with where they come from."""
+"""Findings as rows: case results, image results and matrices, with where they come from."""
 
 from __future__ import annotations
 
@@ -10,34 +10,45 @@ from inference.findings import Findings
 from portal.archive.models import Instance
 from portal.infer.models import CaseResult, ImageResult, Matrix, Run
 
+Found = tuple[Run, Sequence[Instance], Findings]
+# 12 kB instead of 10 for 14 classes at rows 8 to 64, in a fifth of the time of the usual level 6
+GZIP_LEVEL = 1
 
-def store_findings(run: Run, instances: Sequence[Instance], findings: Findings) -> dict[str, Any]:
-    """Write all rows of a run, replacing what an attempt before left; returns the provenance.
 
-    Called inside the transaction that closes the run, so results are there whole or not at all.
+def store_findings(found: Sequence[Found]) -> None:
+    """Write all rows of runs in three statements.
+
+    Called inside the transaction that closes the runs, so that results are there whole or not at all.
     """
-    ImageResult.objects.filter(run=run).delete()
-    CaseResult.objects.filter(run=run).delete()
-    by_uid = {instance.sop_uid: instance for instance in instances}
-    thresholds = dict(findings.parameters.get("thresholds") or {})
-    classes = list(findings.parameters.get("classes") or [])
-    for image in findings.images:
-        row = ImageResult.objects.create(
-            run=run,
-            instance=by_uid[image.sop_instance_uid],
-            score=image.score,
-            classes=classes,
-            global_probabilities={name: round(p, 5) for name, p in image.global_probabilities.items()},
-            present=image.present,
-            thresholds=thresholds,
-            any_abnormality=image.any_abnormality,
-            regions=[region.to_dict() for region in image.regions],
-        )
-        Matrix.objects.bulk_create(
-            Matrix(image=row, row=n, shape=list(m.shape), data=gzip.compress(m.tobytes(), 6, mtime=0))
-            for n, m in image.matrices.items()
-        )
-    _store_case(run, findings)
+    pairs = []
+    for run, instances, findings in found:
+        by_uid = {instance.sop_uid: instance for instance in instances}
+        thresholds = dict(findings.parameters.get("thresholds") or {})
+        classes = list(findings.parameters.get("classes") or [])
+        for image in findings.images:
+            row = ImageResult(
+                run=run,
+                instance=by_uid[image.sop_instance_uid],
+                score=image.score,
+                classes=classes,
+                global_probabilities={name: round(p, 5) for name, p in image.global_probabilities.items()},
+                present=image.present,
+                thresholds=thresholds,
+                any_abnormality=image.any_abnormality,
+                regions=[region.to_dict() for region in image.regions],
+            )
+            pairs.append((row, image))
+    ImageResult.objects.bulk_create(row for row, _ in pairs)
+    Matrix.objects.bulk_create(
+        Matrix(image=row, row=n, shape=list(m.shape), data=gzip.compress(m.tobytes(), GZIP_LEVEL, mtime=0))
+        for row, image in pairs
+        for n, m in image.matrices.items()
+    )
+    CaseResult.objects.bulk_create(_case(run, findings) for run, _, findings in found)
+
+
+def provenance(instances: Sequence[Instance], findings: Findings) -> dict[str, Any]:
+    """Where findings come from, as it is kept with the run."""
     return {
         "function": findings.function_id,
         "version": findings.version,
@@ -49,15 +60,14 @@ def store_findings(run: Run, instances: Sequence[Instance], findings: Findings) 
     }
 
 
-def _store_case(run: Run, findings: Findings) -> None:
+def _case(run: Run, findings: Findings) -> CaseResult:
     warnings = list(findings.warnings)
     if findings.case is None:
         top = max((p for i in findings.images for p in i.global_probabilities.values()), default=None)
         call = any(i.any_abnormality for i in findings.images)
-        CaseResult.objects.create(run=run, score=top, call=call, warnings=warnings)
-        return
+        return CaseResult(run=run, score=top, call=call, warnings=warnings)
     case = findings.case
-    CaseResult.objects.create(
+    return CaseResult(
         run=run,
         score=case.score,
         call=case.call,

@@ -21,7 +21,12 @@ _lock = threading.Lock()
 @cache
 def packages() -> PackageCache:
     """The packages in this process's memory."""
-    return PackageCache(settings.INFERENCE_MEMORY_MB << 20, settings.INFERENCE_DEVICE)
+    return PackageCache(
+        settings.INFERENCE_MEMORY_MB << 20,
+        settings.INFERENCE_DEVICE,
+        settings.INFERENCE_PRECISION,
+        settings.INFERENCE_COMPILE,
+    )
 
 
 @cache
@@ -41,7 +46,7 @@ def package_for(version: FunctionVersion) -> FunctionPackage:
 
 
 def check_gpu_worker(queues: list[str], pool: str, concurrency: object) -> None:
-    """End the process with one line when a gpu worker is set up wrongly; load the packages in service.
+    """End the process with one line when a gpu worker is set up wrongly; load and warm the packages in service.
 
     A package that cannot be loaded is named and does not stop the others: its runs fail with the same words.
     """
@@ -49,14 +54,17 @@ def check_gpu_worker(queues: list[str], pool: str, concurrency: object) -> None:
         _stop(f"has one process a device, with a thread for each scan under way: --pool threads, not {pool}")
     if queues != ["gpu"]:
         _stop(f"serves no other queue, not {', '.join(q for q in queues if q != 'gpu')}")
-    if settings.INFERENCE_DEVICE == "cuda" and not torch.cuda.is_available():
-        _stop("finds no CUDA device here, and CONCORD_DEVICE asks for one")
+    kind, _, number = settings.INFERENCE_DEVICE.partition(":")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        _stop(f"finds no {settings.INFERENCE_DEVICE} here, and CONCORD_DEVICE asks for it")
     if not settings.PACKAGES_ROOT.is_dir():
         _stop(f"finds no folder of packages at {settings.PACKAGES_ROOT} (CONCORD_PACKAGES)")
+    if settings.INFERENCE_THREADS:
+        torch.set_num_threads(settings.INFERENCE_THREADS)
     for version in FunctionVersion.objects.filter(state=FunctionVersion.State.IN_SERVICE):
         try:
-            package_for(version)
-        except (PackageError, ValueError) as error:
+            package_for(version).warm()
+        except (PackageError, ValueError, RuntimeError) as error:  # of the device, too
             sys.stderr.write(f"concord: function {version} cannot be loaded: {error}\n")
 
 

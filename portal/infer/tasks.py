@@ -1,6 +1,7 @@
 """Tasks of inference."""
 
-from portal.core.tasks import gpu_task, short_task
+from portal.core.outbox import Held
+from portal.core.tasks import gpu_group_task, short_task
 from portal.infer import actions
 
 
@@ -10,10 +11,16 @@ def plan_runs(study_pk: str) -> None:
     actions.plan_runs(int(study_pk))
 
 
-@gpu_task
-def execute_run(run_pk: str) -> None:
-    """Run one function on one study."""
-    # here, because every process that sends tasks knows this module and only gpu workers need PyTorch
-    from portal.infer.execute import execute_run as execute
+@short_task
+def prepare_run(run_pk: str) -> None:
+    """Make the network inputs of one run."""
+    actions.prepare_run(run_pk)
 
-    execute(run_pk)
+
+@gpu_group_task
+def execute_run(held: Held) -> None:
+    """Run functions on the studies that wait, this one among them."""
+    # here, because every process that sends tasks knows this module and only gpu workers need PyTorch
+    from portal.infer.execute import execute_held
+
+    execute_held(held)

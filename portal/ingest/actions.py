@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,20 +13,18 @@ from django.db import IntegrityError, transaction
 
 from portal.accounts.models import Organisation, Role, User
 from portal.accounts.queries import require_role
-from portal.core import live, outbox
-from portal.core.digests import keyed
+from portal.core import outbox
 from portal.core.errors import Refused
 from portal.ingest import landing
-from portal.ingest.inspect import inspect
-from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
-from portal.ingest.rules import REASONS, Header, valid_uid
+from portal.ingest.arrivals import Arrival, announce, arrive, settle
+from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.ingest.rules import REASONS
 from portal.ingest.standardise import BadRule, Rule, check
 
 log = structlog.get_logger(__name__)
 
 SENDERS = (Role.PACS_ADMIN, Role.COORDINATOR, Role.ENGINEER)
-LIVING = (Receipt.State.RECEIVED, Receipt.State.DEIDENTIFIED, Receipt.State.ARCHIVED)
-Fault = tuple[str, str]
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
 
 
 def receive(
@@ -47,116 +45,44 @@ def receive(
     except landing.TooLarge as error:
         return record_lost(source, batch, "too_large", error.size, digest=error.digest)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
+        if error.errno not in FULL:
             raise
         log.error("ingest.no_room", error=str(error))
         return record_lost(source, batch, "no_room", 0)
-    return _settle(source, landed, batch, study_uid)
+    try:
+        return receive_all([arrive(source, landed, batch, study_uid)])[0]
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        log.error("ingest.no_room", error=str(error))
+        return record_lost(source, batch, "no_room", landed.size)
 
 
 def receive_path(
     source: Source, path: Path, *, batch: uuid.UUID | None = None, study_uid: str | None = None
 ) -> Receipt:
-    """Like `receive`, for a file that a door has already written into `landing.incoming()`."""
-    return _settle(source, landing.adopt(path), batch, study_uid)
+    """Like `receive`, for a file that a door has already written into `landing.incoming()`.
+
+    What several threads bring at the same moment becomes durable together (`arrivals`).
+    """
+    return receive_all([arrive(source, landing.adopt(path), batch, study_uid)])[0]
+
+
+def receive_all(arrived: Sequence[Arrival]) -> list[Receipt]:
+    """Take in what `arrivals.arrive` inspected: one receipt each, in order, when all of them are durable.
+
+    Raises the first error of the storage, after the others were taken in.
+    """
+    settle(arrived)
+    for arrival in arrived:
+        if arrival.error is not None:
+            raise arrival.error
+    return [arrival.receipt for arrival in arrived]
 
 
 def refuse_oversized(source: Source, size: int, *, batch: uuid.UUID | None = None) -> Receipt:
     """Record that a door cut off a sender whose instance grew beyond the limit."""
     return record_lost(source, batch, "too_large", size)
-
-
-def _settle(source: Source, landed: landing.Landed, batch: uuid.UUID | None, study_uid: str | None) -> Receipt:
-    try:
-        header, fault = inspect(landed.path)
-        if fault is None and study_uid and header and header.study_uid != study_uid:
-            fault = ("wrong_study", "")
-        receipt = _store(source, landed, batch, header, fault)
-    except BaseException:
-        landed.drop()
-        raise
-    receipt.sent = header  # type: ignore[attr-defined]
-    landed.drop()  # does nothing when the bytes were kept under their final name
-    return receipt
-
-
-def uid_digest(organisation_id: int, sop_uid: str) -> str:
-    """Return the keyed digest by which a SOP instance is known again within one organisation."""
-    return keyed("sop-instance", f"{organisation_id}/{sop_uid}")
-
-
-def _store(
-    source: Source,
-    landed: landing.Landed,
-    batch: uuid.UUID | None,
-    header: Header | None,
-    fault: Fault | None,
-) -> Receipt:
-    receipt = Receipt(
-        organisation_id=source.organisation_id,
-        source=source,
-        batch=batch,
-        size=landed.size,
-        digest=landed.digest,
-        uid_digest=uid_digest(source.organisation_id, header.sop_uid) if header and not fault else "",
-        sop_class=header.sop_class if header and valid_uid(header.sop_class) else "",
-        modality=header.modality if header else "",
-    )
-    if fault:
-        return _quarantine(receipt, landed, fault)
-    if (earlier := _living(receipt)) is None:
-        receipt.state = Receipt.State.RECEIVED
-        try:
-            return _keep(receipt, landed)
-        except IntegrityError:
-            earlier = _living(receipt)  # another sender was first by a moment
-            if earlier is None:
-                raise
-    if earlier.digest == receipt.digest:
-        return _duplicate(receipt)
-    return _quarantine(receipt, landed, ("conflict", ""))
-
-
-def _living(receipt: Receipt) -> Receipt | None:
-    return Receipt.objects.filter(
-        organisation_id=receipt.organisation_id, uid_digest=receipt.uid_digest, state__in=LIVING
-    ).first()
-
-
-def _keep(receipt: Receipt, landed: landing.Landed) -> Receipt:
-    """Move the bytes to their final name, then write the rows that make them known, in one transaction."""
-    with transaction.atomic():
-        receipt.save(force_insert=True)
-        name = landing.keep(landed, receipt.pk)
-        LandingFile(receipt_id=receipt.pk, name=name).save(force_insert=True)
-        if receipt.state == Receipt.State.RECEIVED:
-            outbox.emit("ingest.received", receipt.pk)
-        announce(receipt)
-    return receipt
-
-
-def _duplicate(receipt: Receipt) -> Receipt:
-    receipt.state = Receipt.State.DUPLICATE
-    with transaction.atomic():
-        receipt.save(force_insert=True)
-        announce(receipt)
-    return receipt
-
-
-def _quarantine(receipt: Receipt, landed: landing.Landed, fault: Fault) -> Receipt:
-    """Set the file aside; the same bytes sent again for the same reason are not kept twice."""
-    again = Receipt.objects.filter(
-        organisation_id=receipt.organisation_id,
-        digest=receipt.digest,
-        reason=fault[0],
-        state=Receipt.State.QUARANTINED,
-    ).first()
-    if again:
-        return again
-    receipt.state = Receipt.State.QUARANTINED
-    receipt.reason, receipt.detail = fault[0], fault[1][:200]
-    log.info("ingest.quarantined", receipt=str(receipt.pk), reason=receipt.reason)
-    return _keep(receipt, landed)
 
 
 def record_lost(
@@ -178,15 +104,6 @@ def record_lost(
         announce(receipt)
     receipt.sent = None  # type: ignore[attr-defined]
     return receipt
-
-
-def announce(receipt: Receipt) -> None:
-    """Tell the browsers of those who look after the doors about a receipt's state."""
-    live.announce(
-        [live.audience_group(receipt.organisation_id, "doors")],
-        "receipt.changed",
-        {"id": str(receipt.pk), "state": receipt.state, "reason": receipt.reason},
-    )
 
 
 def advance(receipt: Receipt, state: str, **fields: Any) -> bool:

@@ -4,41 +4,57 @@ from __future__ import annotations
 
 import json
 import uuid
-from email.message import Message
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
 
 from portal.accounts.models import Organisation
 from portal.accounts.queries import memberships
+from portal.core import native_xml
 from portal.core.errors import Refused
-from portal.ingest import landing
-from portal.ingest.actions import receive_path, refuse_oversized, source_for
+from portal.ingest import landing, metadata_form, parts
+from portal.ingest.actions import receive_all, record_lost, refuse_oversized, source_for
+from portal.ingest.arrivals import Arrival, arrive
 from portal.ingest.models import Receipt, Source
 from portal.ingest.rules import REASONS
 
-CHUNK = 1 << 20
-MAX_PARTS = 10_000
 GOOD = {Receipt.State.RECEIVED, Receipt.State.DUPLICATE}
+DICOM, JSON, XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
+TOGETHER, TOGETHER_BYTES = 32, 256 << 20  # instances of one request that become durable together
 
 
 def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
-    """Store the parts of a multipart/related request.
+    """Store the instances of a request: multipart/related of files or of metadata and bulk data, or one file.
 
     200 all stored, 202 some, 409 none, 400 not a multipart body, 413 too many parts, 415 another media type.
     """
     source = source_for(request.user, organisation_of(request), Source.Kind.DICOMWEB)  # type: ignore[arg-type]
-    store = _Store(source, study_uid, uuid.uuid4())
-    _feed(request, _boundary(request.headers.get("Content-Type", "")), store)
+    kind = parts.content_type(request.headers.get("Content-Type", ""))
+    form = str(kind.get_param("type") or DICOM).lower() if kind.get_content_type() == "multipart/related" else ""
+    if form not in {"", DICOM, JSON, XML} or (not form and kind.get_content_type() != DICOM):
+        words = f'Send multipart/related; type="{DICOM}" (or "{JSON}", "{XML}" with bulk data), or {DICOM}.'
+        raise Refused("media_type", words, status=415)
+    boundary = parts.boundary_of(kind) if form else b""
+    store = _Store(source, study_uid)
+    try:
+        if form in {JSON, XML}:
+            sound = _metadata_form(request, boundary, form, store)
+        elif form:
+            sound = parts.read_parts(request, boundary, store.take)
+        else:
+            sound = parts.read_single(request, store.take)
+    finally:  # what arrived whole is kept, whatever follows
+        store.flush()
     if not store.receipts:
+        if not sound:
+            raise Refused("multipart", "The body is not multipart/related as announced.", status=400)
         raise Refused("empty", "The request holds no instance.", status=400)
     good = sum(r.state in GOOD for r in store.receipts)
     status = 200 if good == len(store.receipts) else 202 if good else 409
-    return HttpResponse(json.dumps(answer(store.receipts)), status=status, content_type="application/dicom+json")
+    out = answer(store.receipts)
+    if XML in request.headers.get("Accept", "") and JSON not in request.headers.get("Accept", ""):
+        return HttpResponse(native_xml.encode(out), status=status, content_type=XML)
+    return HttpResponse(json.dumps(out), status=status, content_type=JSON)
 
 
 def organisation_of(request: HttpRequest) -> Organisation:
@@ -52,75 +68,48 @@ def organisation_of(request: HttpRequest) -> Organisation:
     return mine[0]
 
 
-def _boundary(content_type: str) -> bytes:
-    message = Message()
-    message["Content-Type"] = content_type
-    kind = str(message.get_param("type") or "application/dicom").lower()
-    if message.get_content_type() != "multipart/related" or kind != "application/dicom":
-        words = 'Send multipart/related; type="application/dicom".'
-        raise Refused("media_type", words, status=415)
-    boundary = message.get_param("boundary")
-    if not boundary or len(str(boundary)) > 256:
-        raise Refused("boundary", "The multipart boundary is missing or too long.", status=400)
-    return str(boundary).encode()
-
-
-def _feed(request: HttpRequest, boundary: bytes, store: _Store) -> None:
-    parser = MultipartParser(boundary, store.callbacks())
-    try:
-        while chunk := request.read(CHUNK):
-            parser.write(chunk)
-        parser.finalize()
-    except MultipartParseError as error:
-        store.drop()
-        if not store.receipts:
-            raise Refused("multipart", "The body is not multipart/related as announced.", status=400) from error
-    except BaseException:
-        store.drop()
-        raise
-
-
 class _Store:
-    """Collects each part in a file of the landing store and receives it when it ends."""
+    """Receives instances in groups; its receipts are in the order of the parts."""
 
-    def __init__(self, source: Source, study_uid: str | None, batch: uuid.UUID) -> None:
-        self.source, self.study_uid, self.batch = source, study_uid, batch
+    def __init__(self, source: Source, study_uid: str | None) -> None:
+        self.source, self.study_uid, self.batch = source, study_uid, uuid.uuid4()
         self.receipts: list[Receipt] = []
-        self.path: Path | None = None
-        self.file: BinaryIO | None = None
-        self.size = 0
+        self.waiting: list[Arrival] = []
 
-    def callbacks(self) -> Any:
-        return {"on_part_begin": self.begin, "on_part_data": self.data, "on_part_end": self.end}
+    def take(self, part: parts.Part) -> None:
+        if not part.whole:
+            part.drop()
+            self.flush()
+            self.receipts.append(refuse_oversized(self.source, part.size, batch=self.batch))
+            return
+        landed = landing.adopt(part.path, part.digest)
+        self.waiting.append(arrive(self.source, landed, self.batch, self.study_uid))
+        if len(self.waiting) >= TOGETHER or sum(one.landed.size for one in self.waiting) >= TOGETHER_BYTES:
+            self.flush()
 
-    def begin(self) -> None:
-        if len(self.receipts) >= min(MAX_PARTS, settings.MAX_UPLOAD_FILES):
-            raise Refused("too_many", "The request holds too many instances.", status=413)
-        self.path, self.size = landing.incoming() / f"{uuid.uuid4()}.part", 0
-        self.file = self.path.open("xb")
+    def lost(self, reason: str, detail: str = "") -> None:
+        """An instance of which there are no bytes."""
+        self.flush()
+        self.receipts.append(record_lost(self.source, self.batch, reason, 0, detail))
 
-    def data(self, data: bytes, start: int, end: int) -> None:
-        self.size += end - start
-        if self.file and self.size <= settings.MAX_INSTANCE_BYTES:
-            self.file.write(data[start:end])
+    def flush(self) -> None:
+        """Make durable what waits."""
+        waiting, self.waiting = self.waiting, []
+        if waiting:
+            self.receipts += receive_all(waiting)
 
-    def end(self) -> None:
-        assert self.file and self.path
-        self.file.close()
-        self.file = None
-        if self.size > settings.MAX_INSTANCE_BYTES:
-            self.path.unlink()
-            self.receipts.append(refuse_oversized(self.source, self.size, batch=self.batch))
-        else:
-            self.receipts.append(receive_path(self.source, self.path, batch=self.batch, study_uid=self.study_uid))
-        self.path = None
 
-    def drop(self) -> None:
-        """Forget a part that never ended."""
-        if self.file:
-            self.file.close()
-        if self.path:
-            self.path.unlink(missing_ok=True)
+def _metadata_form(request: HttpRequest, boundary: bytes, form: str, store: _Store) -> bool:
+    """Metadata in the first part, bulk data in the others (PS3.18 10.5.1.2): put together as files, then received."""
+    with metadata_form.Collector(form == XML) as collector:
+        sound = parts.read_parts(request, boundary, collector.take)
+        if sound:
+            for made in collector.instances():
+                if isinstance(made, parts.Part):
+                    store.take(made)
+                else:
+                    store.lost(*made)
+    return sound
 
 
 def answer(receipts: list[Receipt]) -> dict[str, Any]:
@@ -139,8 +128,8 @@ def answer(receipts: list[Receipt]) -> dict[str, Any]:
             item["00081197"] = {"vr": "US", "Value": [reason.status]}
             failed.append(item)
     out: dict[str, Any] = {}
-    if stored:
-        out["00081199"] = {"vr": "SQ", "Value": stored}
     if failed:
         out["00081198"] = {"vr": "SQ", "Value": failed}
+    if stored:
+        out["00081199"] = {"vr": "SQ", "Value": stored}
     return out

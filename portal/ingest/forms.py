@@ -15,10 +15,16 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Source
-        fields = ["kind", "name", "ae_title", "site", "privacy", "active"]
-        labels = {"ae_title": "Calling AE title", "privacy": "Privacy profile", "active": "Open"}
+        fields = ["kind", "name", "ae_title", "site", "privacy", "on_mismatch", "active"]
+        labels = {
+            "ae_title": "Calling AE title",
+            "privacy": "Privacy profile",
+            "on_mismatch": "When picture and header disagree",
+            "active": "Open",
+        }
         help_texts = {
             "ae_title": "For C-STORE only. An asterisk accepts every caller that no other source names.",
+            "on_mismatch": "Where the input check is certain. While it waits, no function runs on it by its header.",
             "privacy": "Anything but full de-identification is your decision, and is recorded with your name.",
         }
 

@@ -34,6 +34,10 @@ from portal.ingest.rules import (
 
 # Elements above this lie in the file until asked for, so a hostile header costs little memory.
 DEFER = 64 * 1024
+# VRs (PS3.5 table 6.2-1) whose values pydicom takes as they are, and those that are sound when their length is.
+TEXTS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT", "OB", "OW"}
+SIZES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "SV": 8, "UV": 8, "OD": 8, "OF": 4, "OL": 4}
+META_BYTES = 1 << 16  # in which a transfer syntax is looked for
 CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 MAX_HEADER = 256 * 1024 * 1024
 # Values of hospitals break rules often; what counts is checked here, so pydicom need not warn of each.
@@ -108,9 +112,10 @@ def _read(file: BinaryIO, defer: bool = True) -> tuple[FileDataset, BinaryIO]:
         raise Damaged("not_dicom")
     file.seek(0)
     try:
-        meta = pydicom.filereader.read_file_meta_info(file.name)
-        syntax = str(meta.get("TransferSyntaxUID", ""))
-        stream = _inflate(file, meta) if syntax == DEFLATED else file
+        stream = file
+        if _may_be_deflated(file):  # pydicom would inflate a bomb without a word
+            meta = pydicom.filereader.read_file_meta_info(file.name)
+            stream = _inflate(file, meta) if str(meta.get("TransferSyntaxUID", "")) == DEFLATED else file
         stream.seek(0)
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, defer_size=DEFER if defer else None)
         if stream is not file:
@@ -138,12 +143,27 @@ def _decode(dataset: Dataset) -> None:
         known = isinstance(raw, RawDataElement) and raw.value is not None and raw.length != UNDEFINED
         if known and len(raw.value) < raw.length:  # type: ignore[arg-type,union-attr]
             raise Damaged("truncated", "The file ends inside an element of the header.")
-        if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
-            continue  # deferred: it stays in the file
+        if isinstance(raw, RawDataElement) and (_sound(raw) or (raw.value is None and raw.length)):
+            continue  # nothing can be wrong with it; or deferred: it stays in the file
         element = dataset[tag]
         if element.VR == "SQ":
             for item in element.value:
                 _decode(item)
+
+
+def _may_be_deflated(file: BinaryIO) -> bool:
+    """Whether the beginning names the deflated syntax, or the file meta goes on behind it."""
+    head = file.read(META_BYTES)
+    stated = struct.unpack("<L", head[140:144])[0] if head[132:138] == b"\x02\x00\x00\x00UL" else META_BYTES
+    return DEFLATED.encode() in head or stated + 144 > META_BYTES
+
+
+def _sound(raw: RawDataElement) -> bool:
+    """Whether the value can be decoded for sure, which need not be tried then: most of a header is plain text."""
+    if raw.VR in TEXTS:
+        return True
+    size = SIZES.get(raw.VR or "", 0)
+    return bool(size) and raw.value is not None and len(raw.value) % size == 0
 
 
 def _inflate(file: BinaryIO, meta: FileMetaDataset) -> BinaryIO:
@@ -180,6 +200,9 @@ def _inflate(file: BinaryIO, meta: FileMetaDataset) -> BinaryIO:
 
 def _text(dataset: Dataset, keyword: str) -> str:
     try:
+        raw = dataset.get_item(keyword)
+        if isinstance(raw, RawDataElement) and raw.VR in {"UI", "CS"} and raw.value is not None:
+            return raw.value.decode("latin-1").strip(" \0")
         value = dataset.get(keyword)
     except Exception as error:  # see _read: pydicom decodes when asked
         raise Damaged("unreadable", f"{type(error).__name__} while reading {keyword}.") from error

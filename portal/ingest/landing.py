@@ -7,7 +7,8 @@ import shutil
 import struct
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +32,13 @@ class TooLarge(Exception):
         self.size, self.digest = size, digest
 
 
+_syncing = ThreadPoolExecutor(8, "landing-sync")  # syncs side by side share the disk's journal
+
+
+def _sync(path: Path) -> None:
+    sync_folder(path)  # a file is synced the same way
+
+
 @dataclass
 class Landed:
     """Bytes in a temporary file of the landing store, not yet under their final name."""
@@ -38,9 +46,22 @@ class Landed:
     path: Path
     size: int
     digest: str
+    synced: Future[None] | None = None
+
+    def sync_soon(self) -> Landed:
+        """Begin to make the bytes durable while the caller does something else."""
+        self.synced = _syncing.submit(_sync, self.path)
+        return self
+
+    def sync(self) -> None:
+        """Return when the bytes are durable. Raises OSError."""
+        if self.synced is None:
+            self.sync_soon()
+        assert self.synced
+        self.synced.result()
 
     def drop(self) -> None:
-        """Forget the bytes."""
+        """Forget the temporary file; what was kept lives on under its final name."""
         self.path.unlink(missing_ok=True)
 
 
@@ -113,24 +134,27 @@ def land(stream: BinaryIO | Iterable[bytes], limit: int | None = None) -> Landed
                 if size > limit:
                     raise TooLarge(size, digest.hexdigest())
                 out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return Landed(path, size, digest.hexdigest())
+    return Landed(path, size, digest.hexdigest()).sync_soon()
 
 
-def adopt(path: Path) -> Landed:
-    """Take over a file that a door has written, moving it to `incoming()` when it is not there."""
+def adopt(path: Path, digest: DataSetDigest | None = None) -> Landed:
+    """Take over a file that a door has written, moving it to `incoming()` when it is not there.
+
+    digest  of all its bytes, where the door has taken it while writing
+    """
     if path.parent != incoming():
         path = Path(shutil.move(path, incoming() / f"{uuid.uuid4()}.part"))
-    digest = DataSetDigest()
-    with path.open("rb") as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-        os.fsync(file.fileno())
-    return Landed(path, path.stat().st_size, digest.hexdigest())
+    landed = Landed(path, path.stat().st_size, "").sync_soon()
+    if digest is None:
+        digest = DataSetDigest()
+        with path.open("rb") as file:
+            for chunk in _chunks(file):
+                digest.update(chunk)
+    landed.digest = digest.hexdigest()
+    return landed
 
 
 def _chunks(stream: BinaryIO | Iterable[bytes]) -> Iterable[bytes]:
@@ -138,21 +162,31 @@ def _chunks(stream: BinaryIO | Iterable[bytes]) -> Iterable[bytes]:
     return iter(lambda: read(CHUNK), b"") if read else stream
 
 
-def keep(landed: Landed, receipt_id: uuid.UUID) -> str:
-    """Give the bytes their final name, durably, and return it."""
-    name = f"{receipt_id.hex[:2]}/{receipt_id}.dcm"
-    path = local_path(landing(), name)
-    if path is None:
-        with landed.path.open("rb") as file:
-            name = landing().save(name, File(file))
-        landed.drop()
-        return name
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sync_folder(path.parent.parent)
-    os.rename(landed.path, path)
-    sync_folder(path.parent)
-    return name
+def keep_all(landed: Sequence[tuple[Landed, uuid.UUID]]) -> list[str]:
+    """Give bytes a final name each, all of them durable when this returns, and return the names.
+
+    The temporary file stays until it is dropped: whoever fails afterwards has lost nothing. What is kept together
+    lies in one folder, which is synced once.
+    """
+    if not landed:
+        return []
+    place = landed[0][1].hex[:2]
+    names = [f"{place}/{receipt_id}.dcm" for _, receipt_id in landed]
+    folder = local_path(landing(), place)
+    if folder is None:
+        return [_saved(one, name) for (one, _), name in zip(landed, names, strict=True)]
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(folder.parent)
+    for one, receipt_id in landed:
+        os.link(one.path, folder / f"{receipt_id}.dcm")
+    sync_folder(folder)
+    return names
+
+
+def _saved(landed: Landed, name: str) -> str:
+    with landed.path.open("rb") as file:
+        return landing().save(name, File(file))
 
 
 def drop_leftovers(now: float | None = None) -> int:

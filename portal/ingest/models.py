@@ -26,6 +26,11 @@ class Source(models.Model):
         KEEP_UIDS = "keep_uids", "De-identify, keep UIDs"
         DONE = "deidentified", "Already de-identified"
 
+    class Mismatch(models.TextChoices):
+        HOLD = "hold", "Wait for a person's decision"
+        CORRECT = "correct", "Use the picture's category at once"
+        NOTE = "note", "Only note it"
+
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="sources")
     site = models.ForeignKey(Site, on_delete=models.SET_NULL, null=True, blank=True)
     kind = models.CharField(max_length=12, choices=Kind.choices)
@@ -33,6 +38,8 @@ class Source(models.Model):
     ae_title = models.CharField(max_length=16, blank=True)
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True)
     privacy = models.CharField(max_length=16, choices=Privacy.choices, default=Privacy.FULL)
+    # what follows when the input check is certain that a picture is not what its header says
+    on_mismatch = models.CharField(max_length=8, choices=Mismatch.choices, default=Mismatch.HOLD)
     active = models.BooleanField(default=True)
 
     class Meta:

@@ -13,6 +13,9 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.archive.models import Study
+from portal.archive.quality import critical_priority
+from portal.archive.queries import category
+from portal.check.queries import held
 from portal.core.errors import Refused
 from portal.core.live import announce, audience_group, user_group
 from portal.functions.queries import choose
@@ -20,18 +23,23 @@ from portal.infer.models import Run
 from portal.programmes import queries, rules, taking
 from portal.programmes.models import PART_ROLES, Assignment, Case, PanelMember, Programme, Protocol
 
-AT_WORK = frozenset({Run.State.QUEUED, Run.State.RUNNING})
 OVERDUE_MINUTES = 15  # a case waits no longer than this for a model that is not at work on it
 MOST_URGENT = 10
 DRAFT_HOURS = 72  # a claim whose time is up is kept so much longer when it holds a draft
 
 
 def make_cases(study_pk: int) -> list[Case]:
-    """Put a settled study into every programme whose cohort it fits; twice has the effect of once."""
+    """Put a settled study into every programme whose cohort it fits; twice has the effect of once.
+
+    A study of which a series waits for a decision is put into none until it is made.
+    """
     study = Study.objects.get(pk=study_pk)
+    if held(study):  # nobody is given a scan to read of which it is open what it is
+        return []
+    filed = category(study)
     made = []
     for programme in Programme.objects.filter(organisation=study.organisation_id, active=True):
-        if rules.belongs(study.modalities, study.body_part, programme.modalities, programme.body_parts):
+        if rules.belongs(*filed, programme.modalities, programme.body_parts):
             made.append(_make_case(programme, study))
     for case in made:
         open_if_ready(case)
@@ -74,7 +82,7 @@ def open_if_ready(case: Case) -> bool:
     study = Study.objects.get(pk=case.study_id)
     runs = set(Run.objects.filter(study=study, study_revision=study.revision).values_list("state", flat=True))
     # both tasks of a settled study start at once: without any run, that of a fitting function may yet be planned
-    if runs & AT_WORK or (not runs and choose(study)):
+    if runs & Run.AT_WORK or (not runs and choose(study)):
         return False
     return _open(case)
 
@@ -85,7 +93,7 @@ def open_overdue(minutes: int = OVERDUE_MINUTES) -> int:
     A function may come into service between the planning of runs and the making of cases, and never run on them.
     """
     before = timezone.now() - timedelta(minutes=minutes)
-    at_work = Run.objects.filter(study=OuterRef("study"), state__in=AT_WORK)
+    at_work = Run.objects.filter(study=OuterRef("study"), state__in=Run.AT_WORK)
     due = Case.objects.filter(state=Case.State.WAITING, state_since__lt=before).exclude(Exists(at_work))
     return sum(_open(case) for case in due.select_related("programme", "protocol").order_by("state_since")[:500])
 
@@ -331,3 +339,26 @@ def set_priorities(programme: Programme, wanted: Mapping[int, int], *, by: User 
     for n in changed:
         _announce_case(cases[n])
     return changed
+
+
+@transaction.atomic
+def raise_priority(run_pk: uuid.UUID | str) -> int:
+    """Raise a scan, its open cases and their offers to the priority of the gravest finding that a run calls present.
+
+    Nothing is ever lowered, and what a person set higher stays. A scan that somebody is still to read without the
+    model keeps its place: being early would tell them what it says. Returns how many cases were raised.
+    """
+    run = Run.objects.select_related("study").get(pk=run_pk)
+    blind = (Protocol.Mode.BLINDED, Protocol.Mode.SECOND_READER)
+    unread = Case.objects.filter(study=run.study_id, protocol__mode__in=blind).exclude(state=Case.State.SETTLED)
+    if unread.exists():
+        return 0
+    present = [name for image in run.images.all() for name, called in image.present.items() if called]
+    wanted = critical_priority(present)
+    Study.objects.filter(pk=run.study_id, priority__lt=wanted).update(priority=wanted)
+    cases = Case.objects.select_for_update(no_key=True).filter(study=run.study_id, priority__lt=wanted)
+    keys = [case.pk for case in cases.exclude(state=Case.State.SETTLED).order_by("pk")]
+    Case.objects.filter(pk__in=keys).update(priority=wanted)
+    offers = Assignment.objects.filter(case__in=keys, state=Assignment.State.OFFERED, priority__lt=wanted)
+    offers.update(priority=wanted)
+    return len(keys)

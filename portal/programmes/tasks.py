@@ -32,3 +32,9 @@ def expire_claims() -> None:
 def open_overdue() -> None:
     """Open cases that wait for a model that is not at work (beat, every minute)."""
     actions.open_overdue()
+
+
+@short_task
+def raise_priority(run_pk: str) -> None:
+    """Raise what waits badly after a run."""
+    actions.raise_priority(run_pk)

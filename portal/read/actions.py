@@ -175,8 +175,11 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
         raise _wrong("answers", "Answers are missing.")
     form = reading.protocol.form
     faults = rules.check_answers(form, answers)
-    if fault := rules.check_marks(marks, queries.image_sizes(reading.assignment)):
+    sizes, display = queries.image_sizes(reading.assignment), body.get("display") or {}
+    if fault := rules.check_marks(marks, sizes):
         faults["marks"] = fault
+    if fault := rules.check_display(display, sizes):
+        faults["display"] = fault
     if faults:
         raise Refused("incomplete", "The form is not complete.", status=422, fields=faults)
     if Reading.objects.filter(submit_key=key).exists():
@@ -186,6 +189,7 @@ def submit_reading(user: User, assignment: Assignment, body: Mapping[str, Any]) 
         Reading.State.SUBMITTED,
         answers=rules.kept_answers(form, answers),
         draft_marks=marks,
+        display=display,
         active_ms=max(reading.active_ms, active),
         submit_key=key,
         submitted_at=now,

@@ -72,6 +72,19 @@ SUBMISSION = {
     "properties": {
         "answers": {"type": "object", "description": "Question key to answer."},
         "marks": {"type": "array", "items": {"type": "object"}},
+        "display": {
+            "type": "object",
+            "description": "SOP Instance UID to the window under which it was read last.",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["centre", "width"],
+                "properties": {
+                    "centre": {"type": "number"},
+                    "width": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+                    "inverted": {"type": "boolean", "default": False},
+                },
+            },
+        },
         "active_ms": {"type": "number", "minimum": 0},
         "key": {"type": "string", "format": "uuid", "description": "Made by the sender; the same key twice is one."},
         "revision": {

@@ -30,6 +30,8 @@ class Reading(StateModel):
     base_revision = models.PositiveIntegerField(default=0)  # what that tab had seen when it began to save
     answers = models.JSONField(default=dict)
     draft_marks = models.JSONField(default=list)  # as the viewer sends them, until submit
+    # SOP Instance UID → {"centre", "width", "inverted"}: the window under which each image was read last
+    display = models.JSONField(default=dict)
     active_ms = models.PositiveBigIntegerField(default=0)
     model_seen_at = models.DateTimeField(null=True)  # when the model's output was first shown to this reader
     alerted_at = models.DateTimeField(null=True)  # when a disagreement with the model was shown to this reader

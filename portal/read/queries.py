@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.accounts.queries import require_role
+from portal.archive.foreign.queries import listed
 from portal.archive.models import Instance, Study
 from portal.archive.queries import image_list
 from portal.infer.queries import newest_runs, run_summary, visible_runs
@@ -129,6 +130,7 @@ def bundle(user: User, row: Assignment) -> dict[str, Any]:
             "tools": protocol.tools,
         },
         "model": model_part(user, row),
+        "layers": listed(user, case.study),
         "previous": previous(row),
         "why": row.why,
         "draft": draft_json(reading) if reading and reading.state == Reading.State.DRAFT and reading.revision else None,
@@ -210,6 +212,7 @@ def study_bundle(user: Any, study: Study) -> dict[str, Any]:
         "hanging": HANGING.get(modality, "stack"),
         "images": image_list(study),
         "protocol": {"version": None, "form": [], "labels": [], "tools": []},
+        "layers": listed(user, study),
         "model": {"visible": bool(runs), "reason": "" if runs else "No model output to show.", "runs": runs},
         "previous": [],
         "why": "",

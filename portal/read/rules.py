@@ -145,6 +145,25 @@ def _check_mark(mark: Mapping[str, Any], images: Mapping[str, tuple[int, int, in
     return _check_words(mark)
 
 
+def check_display(display: Any, images: Mapping[str, tuple[int, int, int]]) -> str:
+    """What is wrong with the windows under which images were read, else "".
+
+    display  SOP Instance UID → {"centre", "width" > 0, "inverted"}, in the image's values after rescale
+    """
+    if not isinstance(display, dict):
+        return "The display is a table of images."
+    for sop_uid, shown in display.items():
+        if sop_uid not in images:
+            return "A window is of an image that is not part of the case."
+        if not isinstance(shown, dict) or set(shown) - {"centre", "width", "inverted"}:
+            return "A window has a centre and a width."
+        if not (_finite(shown.get("centre")) and _finite(shown.get("width")) and shown["width"] > 0):
+            return "A window has a centre and a width above 0."
+        if not isinstance(shown.get("inverted", False), bool):
+            return "A window is inverted or not."
+    return ""
+
+
 def _check_words(mark: Mapping[str, Any]) -> str:
     for name, longest in (("text", 500), ("label", 64)):
         value = mark.get(name)

@@ -22,7 +22,6 @@ from portal.second_read.models import Comparison
 from portal.second_read.rules import Place, Said
 
 log = structlog.get_logger(__name__)
-AT_WORK = {Run.State.QUEUED, Run.State.RUNNING}
 
 
 def compare_run(run_pk: uuid.UUID | str) -> None:
@@ -45,7 +44,7 @@ def compare_reading(reading_pk: int) -> Comparison | None:
         if found := Comparison.objects.filter(reading=reading).first():
             return found
         runs = newest_runs(case.study)
-        if any(run.state in AT_WORK for run in runs):
+        if any(run.state in Run.AT_WORK for run in runs):
             return None
         comparison = _compare(case, reading, next((r for r in runs if r.state == Run.State.DONE), None))
         if comparison.action == Comparison.Action.ALERT:

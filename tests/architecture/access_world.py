@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import gzip
+import io
 import uuid
 from typing import Any
 
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.utils import timezone
 
 from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
+from portal.archive.models import Instance
 from portal.billing.models import LedgerEntry
+from portal.check.models import SeriesCheck, StudyCheck
+from portal.consensus.models import Truth
 from portal.core import storage
+from portal.export import gsps
 from portal.export.models import DataSet, Destination, Return
+from portal.export.returns.contents import headers
+from portal.export.shapes import Shape
 from portal.functions.models import FunctionVersion, InferenceFunction
 from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
+from portal.reports.models import Report
+from tests.factories.peers import peer as dicom_peer
 from tests.factories.reading import Cast, answers, open_case
 
 LAKESIDE = ("alice", "bob", "carol", "erin", "dave", "grace", "ada", "noel")
@@ -52,7 +63,8 @@ class World:
         # words that nobody outside may ever read; the rest are short numbers
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
-                 "return", "peer_name", "view_name")  # fmt: skip
+                 "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
+                 "view_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -99,12 +111,30 @@ class World:
             organisation=lakeside, source=source, state=Receipt.State.QUARANTINED, size=1, digest="0" * 64, reason="x"
         )
         peer = Destination.objects.create(
-            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="h", port=104
+            organisation=lakeside, name="Lakesides own PACS", ae_title="PACS", host="127.0.0.1", port=1
         )
         back = Return.objects.create(organisation=lakeside, destination=peer, case=case, state="failed")
+        Truth.objects.create(organisation=lakeside, case=case, origin="person", positive=True)
+        report = Report.objects.create(
+            organisation=lakeside, case=case, template_id="plain", template_version="1", text="Nothing found."
+        )
+        kept = storage.archive().save(f"layers/{uuid.uuid4()}.dcm", ContentFile(_presentation(image)))
+        layer = Instance.objects.create(
+            organisation=lakeside, study=case.study, series=image.series, sop_uid="1.2.826.0.1.3680043.2.1125.7",
+            sop_class="1.2.840.10008.5.1.4.1.1.11.1", transfer_syntax="1.2.840.10008.1.2.1", name=kept, size=1,
+            sha256="0" * 64, headers={"00700080": {"vr": "CS", "Value": ["OTHERS"]}},
+        )  # fmt: skip
         rule = HeaderRule.objects.create(
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )
+        pacs = dicom_peer(lakeside, "LAKEPACS", name="Lakesides own peer", fetch="get")
+        asked = PeerQuery.objects.create(organisation=lakeside, peer=pacs, kind="person", state="answered", found=1)
+        fetch = Fetch.objects.create(
+            organisation=lakeside, peer=pacs, query=asked, number=0, state="failed", error="Lakesides fetch failed"
+        )
+        standing = StandingQuery.objects.create(organisation=lakeside, name="Lakesides standing query", peer=pacs)
+        routing = RoutingRule.objects.create(organisation=lakeside, name="Lakesides routing rule", peer=pacs)
+        delivery = Delivery.objects.create(organisation=lakeside, rule=routing, study=case.study, state="failed")
         token = ApiToken.objects.create(
             user=alice, organisation=lakeside, name="Alices viewer", digest="0" * 64, prefix="ccd_000000"
         )
@@ -112,7 +142,24 @@ class World:
             organisation=lakeside, kind="reading", quantity=1, key="lakesides-ledger", words="Read"
         )
         view = save_view(alice, lakeside, "scans", "Alices own view", "state=settled")
+        made = StudyCheck.objects.create(organisation=lakeside, study=case.study, study_revision=4, state="done")
+        alert = SeriesCheck.objects.create(
+            organisation=lakeside, study=case.study, series=image.series, check_made=made, state="held",
+            verdict="mismatch", found="ct", probability=0.9,
+            images=[{"sop_instance_uid": image.sop_uid, "category": "ct", "probability": 0.9}],
+        )  # fmt: skip
         return {
+            "pacs": pacs.pk,
+            "pacs_name": pacs.name,
+            "peer_query": asked.pk,
+            "fetch": fetch.pk,
+            "fetch_error": fetch.error,
+            "standing": standing.pk,
+            "routing": routing.pk,
+            "routing_name": routing.name,
+            "delivery": delivery.pk,
+            "standing_name": standing.name,
+            "alert": alert.pk,
             "view": view.pk,
             "view_name": view.name,
             "lakeside": lakeside.pk,
@@ -139,6 +186,8 @@ class World:
             "data_set": data_set.pk,
             "peer": peer.pk,
             "peer_name": peer.name,
+            "report": report.pk,
+            "layer": layer.sop_uid,
             "return": back.pk,
             "source": source.pk,
             "source_name": source.name,
@@ -163,3 +212,13 @@ class World:
         client = Client(raise_request_exception=False)
         client.force_login(self.people[name])
         return client
+
+
+def _presentation(image: Instance) -> bytes:
+    """A presentation state of another system with one point on an image."""
+    source = headers(Instance.objects.filter(pk=image.pk))
+    point = Shape(image.sop_uid, 1, "arrow", ((3.0, 4.0), (5.0, 6.0)), "Mass", "OTHERS", "a")
+    (state,) = gsps.build(source, gsps.Overlay([point], {}, "u", "s", timezone.now(), "Others", "d", "1", "s"))
+    out = io.BytesIO()
+    state.save_as(out, enforce_file_format=True)
+    return out.getvalue()

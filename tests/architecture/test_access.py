@@ -1,8 +1,7 @@
 """Every address × everyone, with an object of Lakeside's behind each.
 
-ROUTES says for each address which object it is asked about, what is sent, and who may. An address that is not in the
-table fails the first test. For each person one test then walks the whole table: who may gets an answer (the positive
-control), everyone else is refused as designed. Each request is rolled back, so every one finds the same world.
+ROUTES says which object an address is asked about, what is sent, and who may; the first test finds an address without a
+row. Per person a test walks the table: who may gets an answer, everyone else is refused. Each request is rolled back.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.architecture.access_bodies import PACS, PEER, RULE, SOURCE, WIRE
 from tests.architecture.access_world import LAKESIDE, OUTSIDERS, World
 from tests.factories.archive import plain_static
 
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db
 
 READS = {"alice", "bob", "carol", "erin", "dave", "ada"}  # every role but the account administrator's
 SENDS = RUNS = {"carol", "erin", "dave"}
+DECIDES = {"carol", "dave"}
 PANEL = {"alice", "bob", "carol", "erin", "ada"}
 REGISTRY = {"carol", "erin", "dave", "ada"}
 ALL = set(LAKESIDE)
@@ -37,6 +38,7 @@ class Route:
     """Who may do what at one address.
 
     get, post, put  who may, of Lakeside's people; None: nobody, the method is not known
+    query           what a GET asks behind the question mark, in the same way
     body            what is sent: text stands for the world's object of that name where there is one
     ids             parameter of the address → name of the world's object
     shows           lists: an object that must stand in the answer for `seen_by`, and in nobody else's
@@ -47,6 +49,7 @@ class Route:
     post: set[str] | None = None
     put: set[str] | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
     shows: str = ""
     seen_by: set[str] = field(default_factory=set)
@@ -65,14 +68,11 @@ PROGRAMME = {"slug": "programme"}
 CASE = {"slug": "programme", "number": "case"}
 FUNCTION = {"slug": "function"}
 HELD = {"assignment_id": "assignment"}
+WADO_URI = {"requestType": "WADO", "studyUID": "study_uid", "seriesUID": "series_uid", "objectUID": "sop_uid"}
 STUDY = "dicomweb/studies/<study_uid>"
 SERIES = f"{STUDY}/series/<series_uid>"
 INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
-WIRE = {"answers": "answers", "marks": [], "active_ms": 1000, "revision": 0, "client": "c", "key": "key"}
-SOURCE = {"kind": "upload", "name": "Door 2", "privacy": "full", "active": "on"}
-PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104"}
-RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
 
 ROUTES: dict[str, Route] = {
     "": Route(get=ALL, own=GET),
@@ -89,12 +89,20 @@ ROUTES: dict[str, Route] = {
     "programmes/<slug>/data-sets/<data_set>/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
     "programmes/<slug>/cases/<number>/report/": Route(get=CAROL, ids=CASE),
     "data-sets/": Route(get=CAROL, own=GET, shows="data_set", seen_by=CAROL),
+    "api/v1/programmes/<slug>/data-sets/": Route(
+        get=CAROL, post=CAROL, ids=PROGRAMME, body={"format": "csv"}, shows="data_set", seen_by=CAROL
+    ),
+    "api/v1/programmes/<slug>/data-sets/<data_set>/file/": Route(get=CAROL, ids={**PROGRAMME, "data_set": "data_set"}),
+    "fhir/metadata": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport": Route(get=ALL, own=GET),
+    "fhir/DiagnosticReport/<report_id>": Route(get=CAROL, ids={"report_id": "report"}),
     "returns/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "returns/retry/": Route(post=DAVE, body={"row": "return", "do": "retry"}),
     "returns/<return_id>/retry/": Route(post=DAVE, ids={"return_id": "return"}),
     "destinations/": Route(get=DAVE, own=GET, shows="peer_name", seen_by=DAVE),
     "destinations/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PEER),
     "destinations/<destination_id>/": Route(get=DAVE, post=DAVE, ids={"destination_id": "peer"}, body=PEER),
+    "destinations/<destination_id>/test/": Route(post=DAVE, ids={"destination_id": "peer"}),
     "account/organisation/": Route(post=ALL, own=POST, body={"organisation": "lakeside"}),
     "account/members/": Route(get=GRACE, post=GRACE, own=BOTH, shows="alice_name", seen_by=GRACE),
     "account/members/<pk>/": Route(post=GRACE, ids={"pk": "membership"}, body={"roles": ["auditor"], "active": "on"}),
@@ -111,14 +119,38 @@ ROUTES: dict[str, Route] = {
     "ingest/upload/": Route(get=SENDS, post=SENDS, own=BOTH),
     "ingest/sources/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
     "ingest/sources/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=SOURCE),
+    "ingest/sources/<pk>/score/": Route(get=DAVE, ids={"pk": "source"}),
+    "input-alerts/": Route(get=RUNS, own=GET, shows="study_uid", seen_by=RUNS),
+    "input-alerts/decide/": Route(post=DECIDES, body={"row": "alert", "do": "keep"}),
+    "input-alerts/<pk>/": Route(get=RUNS, post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
+    "input-check/": Route(get=RUNS, own=GET),
     "ingest/sources/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "source"}, body=SOURCE),
     "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),
     "ingest/rules/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=RULE),
     "ingest/rules/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "rule"}, body=RULE),
+    "peers/": Route(get=DAVE, own=GET, shows="pacs_name", seen_by=DAVE),
+    "peers/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PACS),
+    "peers/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body=PACS),
+    "peers/<pk>/echo/": Route(post=DAVE, ids={"pk": "pacs"}),
+    "peers/<pk>/query/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body={"PatientID": "1"}),
+    "peers/queries/<pk>/": Route(get=DAVE, ids={"pk": "peer_query"}),
+    "peers/queries/<pk>/fetch/": Route(post=DAVE, ids={"pk": "peer_query"}, body={"number": "0"}),
+    "peers/fetches/": Route(get=DAVE, own=GET, shows="fetch_error", seen_by=DAVE),
+    "peers/fetches/<pk>/": Route(post=DAVE, ids={"pk": "fetch"}, body={"do": "retry"}),
+    "peers/standing/": Route(get=DAVE, own=GET, shows="standing_name", seen_by=DAVE),
+    "peers/standing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
+    "peers/standing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "standing"}),
+    "peers/standing/<pk>/run/": Route(post=DAVE, ids={"pk": "standing"}),
+    "peers/routing/": Route(get=DAVE, own=GET, shows="routing_name", seen_by=DAVE),
+    "peers/routing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
+    "peers/routing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "routing"}),
+    "peers/deliveries/<pk>/retry/": Route(post=DAVE, ids={"pk": "delivery"}),
+    "peers/throughput/": Route(get=DAVE, own=GET),
     "api/v1/receipts/": Route(get=ALL, own=GET, shows="quarantined", seen_by={"carol", "dave"}),
     "api/v1/quarantine/": Route(get=ALL, own=GET, shows="quarantined", seen_by=DAVE),
     "api/v1/quarantine/<pk>/retry/": Route(post=DAVE, ids={"pk": "quarantined"}),
     "api/v1/quarantine/<pk>/discard/": Route(post=DAVE, ids={"pk": "quarantined"}),
+    "dicomweb": Route(get=ALL, own=GET),  # what the service can do; nothing of anybody's
     "dicomweb/studies": Route(get=ALL, post=SENDS, own=BOTH, shows="study_uid", seen_by=READS),
     "dicomweb/series": Route(get=ALL, own=GET, shows="series_uid", seen_by=READS),
     "dicomweb/instances": Route(get=ALL, own=GET, shows="sop_uid", seen_by=READS),
@@ -141,12 +173,24 @@ ROUTES: dict[str, Route] = {
     FRAMES: Route(get=READS),
     f"{FRAMES}/rendered": Route(get=READS),
     f"{FRAMES}/thumbnail": Route(get=READS),
+    "api/v1/studies/<study_uid>/layers/": Route(get=READS),
+    "api/v1/studies/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
+    "scans/<study_uid>/layers/": Route(get=READS),
+    "scans/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
+    "api/v1/standardised/": Route(get=ALL, own=GET),
+    "scans/standardised/": Route(get=DAVE, own=GET),
+    "dicomweb/wado": Route(get=READS, query=WADO_URI),
     "scans/": Route(get=READS, own=GET, shows="study_uid", seen_by=READS),
     "scans/<study_uid>/": Route(get=READS),
     "scans/<study_uid>/output/": Route(get=READS, post=RUNS),
+    "scans/<study_uid>/input-check/": Route(get=READS),
     "view/<study_uid>/": Route(get=READS),
     "api/v1/studies/": Route(get=ALL, own=GET, shows="study_uid", seen_by=READS),
     "api/v1/studies/<study_uid>/": Route(get=READS),
+    "api/v1/studies/<study_uid>/input-check/": Route(get=READS, shows="series_uid", seen_by=READS),
+    "api/v1/input-alerts/": Route(get=ALL, own=GET, shows="series_uid", seen_by=RUNS),
+    "api/v1/input-alerts/<pk>/": Route(get=RUNS, ids={"pk": "alert"}),
+    "api/v1/input-alerts/<pk>/decide/": Route(post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
     "api/v1/studies/<study_uid>/bundle/": Route(get=READS),
     # readers of the panel are blinded: they see no run
     "api/v1/studies/<study_uid>/runs/": Route(get=READS, post=RUNS, shows="run", seen_by=RUNS),
@@ -229,7 +273,8 @@ def ask(world: World, client: Client, pattern: str, route: Route, method: str) -
         if as_json and method != "get":
             answer = client.generic(method.upper(), address, json.dumps(body, default=str), "application/json")
         else:
-            answer = getattr(client, method)(address, body if method == "post" else None)
+            query = {key: str(world.get(value, value)) for key, value in route.query.items()}
+            answer = getattr(client, method)(address, body if method == "post" else query or None)
         text = b"".join(answer.streaming_content) if answer.streaming else answer.content
         transaction.set_rollback(True)
     return Answer(answer.status_code, text.decode("latin-1"), answer.headers.get("Location", ""))
@@ -249,7 +294,7 @@ def answered(answer: Answer, method: str) -> bool:
 
 
 def is_api(pattern: str) -> bool:
-    return pattern.startswith(("api/", "dicomweb/"))
+    return pattern.startswith(("api/", "dicomweb", "fhir/"))
 
 
 @pytest.mark.parametrize("name", LAKESIDE)

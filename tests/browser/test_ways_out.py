@@ -18,9 +18,9 @@ from tests.support import Stack, wait_for
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 RETURN = """
     INSERT INTO export_return (id, organisation_id, destination_id, case_id, format, state, state_since, sop_uid,
-                               attempts, error, queued_at, identified)
+                               attempts, error, queued_at, identified, content, objects_count, answer)
     SELECT gen_random_uuid(), d.organisation_id, d.id, c.id, 'sr', 'failed', now(), '',
-           12, 'AXE does not answer', now(), false
+           12, 'AXE does not answer', now(), false, '', 0, ''
     FROM export_destination d JOIN programmes_case c ON c.organisation_id = d.organisation_id
     WHERE d.name = 'Axe' ORDER BY c.id LIMIT 1
 """
@@ -77,7 +77,7 @@ def test_a_destination_and_its_failed_return(stack: Stack, context: BrowserConte
         page.get_by_label("Name").fill("Axe")
         page.get_by_label("AE title").fill("AXE")
         page.get_by_label("Host").fill("127.0.0.1")
-        page.get_by_label("Port").fill("9")
+        page.get_by_label("Port (C-STORE, HL7)").fill("9")
         page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("link", name="Axe", exact=True)).to_be_visible()
     accessible(page)
@@ -89,5 +89,5 @@ def test_a_destination_and_its_failed_return(stack: Stack, context: BrowserConte
     page.goto(f"{stack.url}/returns/")
     expect(page.get_by_text("AXE does not answer")).to_be_visible()
     accessible(page)
-    page.get_by_role("button", name="Send case").click()
+    page.get_by_role("button", name="to Axe again").click()
     expect(page.get_by_text("is on its way to Axe again")).to_be_visible()

@@ -29,10 +29,12 @@ from tests.factories.reading import Cast, answers, submit
 from tests.support import wait_for
 
 
-def arrived(cast: Cast, folder: Path, seed: int = 4711) -> tuple[list[pydicom.Dataset], Study]:
+def arrived(
+    cast: Cast, folder: Path, seed: int = 4711, size: tuple[int, int] = (256, 208)
+) -> tuple[list[pydicom.Dataset], Study]:
     """Send a four-view phantom through receive, de-identify and archive; returns the originals and the study."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = breast_case(seed, malignant=True, size=(256, 208)).write(folder)
+    files = breast_case(seed, malignant=True, size=size).write(folder)
     source = Source.objects.get(ae_title="DEMO")
     for path in files:
         with path.open("rb") as file:
@@ -69,11 +71,11 @@ class Pacs:
 
 
 @contextmanager
-def pacs(folder: Path, port: int | None = None) -> Iterator[Pacs]:
+def pacs(folder: Path, port: int | None = None, *options: str) -> Iterator[Pacs]:
     """Run storescp; returns when it answers a C-ECHO."""
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    process = subprocess.Popen(["storescp", "-aet", "PACS", "-od", str(folder), "+uf", str(port)])
+    process = subprocess.Popen(["storescp", "-aet", "PACS", "-od", str(folder), "+uf", *options, str(port)])
 
     def answers_echo() -> bool:
         ae = AE(ae_title="TEST")

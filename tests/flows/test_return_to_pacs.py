@@ -18,8 +18,10 @@ from tests.support import Stack, wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
 DESTINATION = """
-    INSERT INTO export_destination (organisation_id, name, ae_title, host, port, automatic, active, restore_identity)
-    SELECT id, 'Owner', 'PACS', '127.0.0.1', %s, true, true, true FROM accounts_organisation WHERE slug = 'lakeside'
+    INSERT INTO export_destination (organisation_id, name, kind, ae_title, host, port, tls, url, secret, wants,
+                                    automatic, active, restore_identity)
+    SELECT id, 'Owner', 'dimse', 'PACS', '127.0.0.1', %s, false, '', '', '{sr,gsps,model-sr}', true, true, true
+    FROM accounts_organisation WHERE slug = 'lakeside'
 """
 
 
@@ -55,18 +57,25 @@ def test_a_settled_case_reaches_the_pacs_under_its_identity(stack: Stack, tmp_pa
             60,
             "the return is queued",
         )
-        sent = wait_for(
-            lambda: stack.query("SELECT * FROM export_return WHERE state = 'sent'"), 60, f"it is sent: {sent}"
-        )
-        (got,) = peer.objects()
-    assert sent[0]["identified"] and sent[0]["sop_uid"] == got.SOPInstanceUID
-    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "StudyDate"):
-        assert got[keyword].value == first[keyword].value, keyword
-    done = subprocess.run(["dciodvfy", str(next((tmp_path / "pacs").iterdir()))], capture_output=True, text=True)
-    assert "ComprehensiveSR" in done.stderr + done.stdout and "Error" not in done.stderr + done.stdout
+        kinds = {"sr", "model-sr"} | ({"gsps"} if marks else set())
+        sent = wait_for(lambda: _all_sent(stack, kinds), 60, f"all are sent: {sent}")
+        objects = peer.objects()
+    assert {row["sop_uid"] for row in sent} == {got.SOPInstanceUID for got in objects} and len(sent) == len(kinds)
+    assert all(row["identified"] for row in sent)
+    for got in objects:
+        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "StudyDate"):
+            assert got[keyword].value == first[keyword].value, keyword
+    for path in (tmp_path / "pacs").iterdir():
+        done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+        assert "Error" not in done.stderr + done.stdout, done.stderr
     rows = str(stack.query("SELECT to_jsonb(t)::text FROM export_return t"))
     rows += str(stack.query("SELECT to_jsonb(t)::text FROM core_outboxevent t"))
     assert str(first.PatientID) not in rows and str(first.PatientName) not in rows
+
+
+def _all_sent(stack: Stack, kinds: set[str]) -> list[dict[str, Any]] | None:
+    rows = stack.query("SELECT * FROM export_return WHERE state = 'sent'")
+    return rows if {row["format"] for row in rows} >= kinds else None
 
 
 def _found(client: Any, study: str) -> str | None:

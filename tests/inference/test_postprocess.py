@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from inference.evaluation.localisation import best_map_threshold, box_of, by_size, continuous_dice
+from inference.evaluation.report import operating_points
 from inference.evaluation.roc import auc, auc_interval, curve, difference_interval, mean_auc
 from inference.postprocess import at_sensitivity, at_specificity, find_regions, saliency, youden
 
@@ -54,6 +55,16 @@ def test_curve_and_thresholds_by_hand() -> None:
     assert youden(LABELS, SCORES) == pytest.approx(0.6)  # between 0.8 and 0.4, J = 2/3
     assert at_sensitivity(LABELS, SCORES, 0.9) == pytest.approx(0.25)
     assert at_specificity(LABELS, SCORES, 1.0) == pytest.approx(0.8)
+
+
+def test_the_table_of_operating_points_by_hand() -> None:
+    rows = operating_points(LABELS, SCORES)
+    assert [next(iter(row)) for row in rows] == ["sensitivity_at_least"] * 3 + ["specificity_at_least"] * 3
+    # all three positives need the 0.3; without a false alarm two of them are found
+    assert all((row["sensitivity"], row["specificity"]) == (1.0, pytest.approx(2 / 3)) for row in rows[:3])
+    assert all((row["sensitivity"], row["specificity"]) == (pytest.approx(2 / 3), 1.0) for row in rows[3:])
+    assert [row["threshold"] for row in rows] == [pytest.approx(0.25)] * 3 + [pytest.approx(0.8)] * 3
+    assert operating_points(np.ones(3), SCORES[:3]) == []
 
 
 def test_one_kind_of_label_has_no_operating_point() -> None:

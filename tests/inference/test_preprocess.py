@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,3 +272,30 @@ def test_picture_without_a_breast_still_gives_an_input() -> None:
     noise = np.random.default_rng(1).random((300, 200), dtype=np.float32)
     prepared = prepare_breast(noise, (512, 384))
     assert np.isfinite(prepared.pixels).all() and prepared.pixels.shape == (512, 384)
+
+
+def test_what_is_too_large_is_refused_before_its_pixels_are_read(chest_file: Path, tmp_path: Path) -> None:
+    """20,000² pixels of 16 bits, a file of 800 MB, in a process that may not grow by so much."""
+    ds = dcmread(chest_file)
+    ds.Rows = ds.Columns = 20_000
+    ds.PixelData = b"\0\0"
+    path = tmp_path / "huge.dcm"
+    ds.save_as(path)
+    content = path.read_bytes()
+    at = content.rindex(b"\xe0\x7f\x10\x00OW\0\0") + 8  # the length of Pixel Data, explicit VR
+    path.write_bytes(content[:at] + (800_000_000).to_bytes(4, "little"))
+    with path.open("r+b") as file:
+        file.truncate(at + 4 + 800_000_000)  # zeros that take no room on the disk
+    code = f"""
+import resource
+from pathlib import Path
+from inference.preprocess import TooLarge, read_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_image(Path({str(path)!r}))
+except TooLarge as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "20000 x 20000" in said[0] and int(said[1]) < 100_000, said  # kB

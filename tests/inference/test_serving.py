@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from inference.findings import Findings
 from inference.package import FunctionPackage, load
 from inference.package.errors import WrongHash
 from inference.phantoms import chest
 from inference.preprocess import ImageError
-from inference.serving import Cancelled, Engine, PackageCache, TooSlow
+from inference.serving import Cancelled, Engine, PackageCache, Request, Source, TooSlow, ended
 from tests.inference.conftest import HEATMAP, MALIGNANCY
 
 
@@ -36,6 +39,21 @@ def engine() -> Iterator[Engine]:
         yield made
 
 
+def sources(package: FunctionPackage, paths: Iterable[Path]) -> list[Source]:
+    return [partial(package.read, path) for path in paths]
+
+
+def findings(engine: Engine, package: FunctionPackage, paths: Iterable[Path], limit_s: float = 60) -> Findings:
+    """What the engine says of one scan; raises what ended it."""
+    into: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    request = engine.submit(package, sources(package, paths), limit_s=limit_s, into=into)
+    assert list(ended([request], into)) == [[request]]
+    if request.error is not None:
+        raise request.error
+    assert request.findings is not None
+    return request.findings
+
+
 def sizes(package: FunctionPackage, monkeypatch: pytest.MonkeyPatch, slow: float = 0.0) -> list[int]:
     """Sizes of the forward passes from now on; each takes `slow` seconds longer."""
     seen: list[int] = []
@@ -51,7 +69,7 @@ def sizes(package: FunctionPackage, monkeypatch: pytest.MonkeyPatch, slow: float
 
 
 def test_the_same_findings_as_alone(engine: Engine, package: FunctionPackage, scans: list[Path]) -> None:
-    requests = [engine.submit(package, [path]) for path in scans]
+    requests = [engine.submit(package, sources(package, [path])) for path in scans]
     for request, path in zip(requests, scans, strict=True):
         assert request.done.wait(60)
         assert request.error is None and request.findings is not None
@@ -67,7 +85,7 @@ def test_requests_share_forward_passes(
     engine: Engine, package: FunctionPackage, scans: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = sizes(package, monkeypatch, slow=0.1)
-    requests = [engine.submit(package, [path]) for path in scans * 2]
+    requests = [engine.submit(package, sources(package, [path])) for path in scans * 2]
     assert all(request.done.wait(60) for request in requests)
     assert sum(seen) == 12 and max(seen) > 1 and len(seen) < 12 and max(seen) <= 4
 
@@ -78,7 +96,7 @@ def test_the_urgent_one_overtakes(package: FunctionPackage, scans: list[Path], m
     with Engine(readers=1, batch=1, ahead=1) as engine:
 
         def wait(name: str, priority: int) -> threading.Thread:
-            request = engine.submit(package, [scans[0]], priority=priority)
+            request = engine.submit(package, sources(package, [scans[0]]), priority=priority)
             thread = threading.Thread(target=lambda: (request.done.wait(60), ended.append(name)))
             thread.start()
             return thread
@@ -96,10 +114,10 @@ def test_a_bad_image_is_named_and_the_others_are_read(
 ) -> None:
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(b"no scan")
-    found = engine.run(package, [scans[0], bad])
+    found = findings(engine, package, [scans[0], bad])
     assert len(found.images) == 1 and any("bad.dcm" in text for text in found.warnings)
     with pytest.raises(ImageError, match=r"bad\.dcm"):
-        engine.run(package, [bad])
+        findings(engine, package, [bad])
 
 
 def test_a_fault_in_the_network_ends_its_own_scan_alone(
@@ -115,24 +133,43 @@ def test_a_fault_in_the_network_ends_its_own_scan_alone(
         return real(batch)
 
     monkeypatch.setattr(package, "predict", predict)
-    requests = [engine.submit(package, [path]) for path in scans]
+    requests = [engine.submit(package, sources(package, [path])) for path in scans]
     assert all(request.done.wait(60) for request in requests)
     assert [request.error is None for request in requests] == [True, True, True, False, True, True]
-    assert engine.run(package, [scans[0]]).images  # and the engine goes on
+    assert findings(engine, package, [scans[0]]).images  # and the engine goes on
 
 
 def test_time_and_cancellation(package: FunctionPackage, scans: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes(package, monkeypatch, slow=0.6)
     with Engine(readers=1, batch=1) as engine:
-        said: list[tuple[float, str]] = []
         with pytest.raises(TooSlow, match="1 seconds"):
-            engine.run(package, scans, limit_s=1, progress=lambda part, stage: said.append((part, stage)))
-        assert said and all(0 <= part < 1 for part, _ in said)
-        with pytest.raises(Cancelled):
-            engine.run(package, scans, cancelled=lambda: True)
-        assert engine.run(package, scans[:1]).images  # what was given up does not hold the next one up for long
+            findings(engine, package, scans, limit_s=1)
+        into: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        request = engine.submit(package, sources(package, scans), into=into)
+        parts: list[float] = []
+
+        def look(waiting: Sequence[Request]) -> None:
+            parts.extend(one.part for one in waiting)
+            if parts[-1] > 0:
+                request.fail(Cancelled("enough"))
+
+        assert list(ended([request], into, look)) == [[request]] and isinstance(request.error, Cancelled)
+        assert parts == sorted(parts) and 0 < parts[-1] < 1
+        assert findings(engine, package, scans[:1]).images  # what was given up does not hold the next one up for long
+        left = engine.submit(package, sources(package, scans))
+    assert left.done.is_set() and isinstance(left.error, Cancelled)
     with pytest.raises(Cancelled):
-        engine.submit(package, scans)
+        engine.submit(package, sources(package, scans))
+
+
+def test_requests_that_ended_meanwhile_come_together(
+    engine: Engine, package: FunctionPackage, scans: list[Path]
+) -> None:
+    into: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    requests = [engine.submit(package, sources(package, [path]), into=into) for path in scans]
+    assert all(request.done.wait(60) for request in requests)
+    [together] = ended(requests, into)
+    assert set(together) == set(requests)
 
 
 def test_memory_that_runs_out_halves_the_batch_from_then_on(
@@ -149,11 +186,11 @@ def test_memory_that_runs_out_halves_the_batch_from_then_on(
     monkeypatch.setattr(package.network, "forward", forward)
     monkeypatch.setattr(package, "largest", None)
     with Engine(readers=4, batch=4, wait_s=2.0) as engine:
-        requests = [engine.submit(package, [path]) for path in scans[:4]]
+        requests = [engine.submit(package, sources(package, [path])) for path in scans[:4]]
         assert all(request.done.wait(60) and request.error is None for request in requests)
         assert seen[0] == 4 and package.largest == 2
         seen.clear()
-        requests = [engine.submit(package, [path]) for path in scans[:4]]
+        requests = [engine.submit(package, sources(package, [path])) for path in scans[:4]]
         assert all(request.done.wait(60) and request.error is None for request in requests)
         assert max(seen) == 2
 

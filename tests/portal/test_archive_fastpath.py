@@ -17,7 +17,6 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.accounts.models import ApiToken, Membership, Organisation, User
-from portal.archive import fastpath
 from portal.archive.fastpath import FastFrames
 from portal.archive.models import Instance
 from portal.core import storage
@@ -264,11 +263,13 @@ async def test_using_a_token_tells_nobody_anything(scan: str, lakeside: Organisa
 async def test_a_lost_or_short_file_is_djangos_to_tell(scan: str, lakeside: Organisation) -> None:
     token = await sync_to_async(bearer)(lakeside)
     row = await Instance.objects.aget()
-    path = Path(storage.archive().path(row.name))
-    assert await fastpath.read_frames(path, [[0, path.stat().st_size + 10]]) is None
-    assert await fastpath.read_frames(path.with_name("gone"), [[0, 1]]) is None
-    [[magic]] = await fastpath.read_frames(path, [[128, 4]]) or [[]]
-    assert magic == b"DICM"
+    path, ways = Path(storage.archive().path(row.name)), Ways()
+    await remembered(ways, f"{scan}/3", authorization=token)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 200 and ways.passed == 0
+    assert (await ways.get(f"{scan}/3", authorization=token))[0] == 404 and ways.passed == 1
     path.unlink()
-    ways = Ways()
-    assert (await ways.get(f"{scan}/1", authorization=token))[0] == 404 and ways.passed == 1
+    for what in (f"{scan}/1", scan.removesuffix("/frames"), scan.partition("/series")[0]):
+        assert (await ways.get(what, authorization=token, accept="*/*"))[0] == 404
+    assert ways.passed == 4

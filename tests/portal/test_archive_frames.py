@@ -15,6 +15,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from portal.archive import media
 from portal.archive.delivery import byte_range, fresh
 from portal.archive.headers import Parsed, Unstorable, parse
+from portal.core.errors import Refused
 from tests.factories import archive as make
 
 FRAMES = [bytes([n]) * (20 + 7 * n) + b"\xff\xd9" for n in range(1, 4)]
@@ -124,7 +125,7 @@ PART = "multipart/related; type="
         ("*/*", J2K, (J2K, False)),
         ("", EXPLICIT, (EXPLICIT, False)),
         ("image/jpeg", J2K, None),
-        (PART + f'"application/octet-stream"; transfer-syntax={J2K}', EXPLICIT, None),
+        (PART + f'"application/octet-stream"; transfer-syntax={J2K}', EXPLICIT, (J2K, True)),
         ("text/html, " + PART + '"application/octet-stream"; transfer-syntax=*; q=0.5', J2K, (J2K, False)),
         ("nonsense, ;;;, */*;q=0", J2K, None),
     ],
@@ -142,11 +143,17 @@ def test_any_accept_header_is_read(header: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "wanted"),
-    [("bytes=0-3", (0, 3)), ("bytes=4-", (4, 9)), ("bytes=-2", (8, 9)), ("bytes=5-99", (5, 9)), ("bytes=10-", None),
+    [("bytes=0-3", (0, 3)), ("bytes=4-", (4, 9)), ("bytes=-2", (8, 9)), ("bytes=5-99", (5, 9)),
      ("bytes=-", None), ("bytes=3-1", None), ("bytes=0-1,3-4", None), ("lines=1-2", None), ("", None)],
 )  # fmt: skip
 def test_ranges(header: str, wanted: tuple[int, int] | None) -> None:
     assert byte_range(header, 10) == wanted
+
+
+def test_a_range_of_which_nothing_is_there() -> None:
+    with pytest.raises(Refused) as refused:
+        byte_range("bytes=10-", 10)
+    assert refused.value.status == 416
 
 
 def test_entity_tags() -> None:

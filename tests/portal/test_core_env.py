@@ -35,6 +35,8 @@ def test_good_settings_start() -> None:
         ("CONCORD_PORT", "eighty", "not a whole number"),
         ("CONCORD_PORT", "70000", "not between"),
         ("CONCORD_ZONE", "both", "not one of"),
+        ("CONCORD_DEVICE", "cuda:one", "not one of"),
+        ("CONCORD_PRECISION", "half", "not one of"),
         ("CONCORD_DEBUG", "perhaps", "neither yes nor no"),
         ("STORAGE_URL", "ftp://x/y", "file:// or s3://"),
         ("CONCORD_HOME", "/dev/null", "not a folder"),

@@ -123,3 +123,22 @@ def test_an_identity_task_keeps_no_words_of_its_error() -> None:
     row.refresh_from_db()
     assert row.error.startswith("ValueError at test_core_outbox.py:")
     assert "DOE" not in row.error
+
+
+def test_rows_of_one_task_share_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(remember, "apply_async", lambda args, kwargs, retry: sent.append((args, kwargs)))
+    keys = [str(n) for n in range(outbox.TOGETHER)] + ["bad", "last"]
+    outbox.emit_all("test.happened", keys)
+    assert [1 + len(kwargs.get("more", ())) for _, kwargs in sent] == [outbox.TOGETHER, 2]
+    assert not OutboxEvent.objects.exclude(sends=1).exists()
+    remember(*sent[0][0], **sent[0][1])
+    with pytest.raises(ValueError, match="cannot be done"):
+        remember(*sent[1][0], **sent[1][1])
+    assert done == [key for key in keys if key != "bad"]
+    assert dict(OutboxEvent.objects.values_list("key", "state")) == dict.fromkeys(keys, "done") | {"bad": "waiting"}
+    remember(*sent[0][0], **sent[0][1])
+    assert len(done) == len(keys) - 1  # delivered twice, done once
+    OutboxEvent.objects.update(state="waiting", attempts=1, next_at=timezone.now())
+    sent.clear()
+    assert outbox.sweep() == len(sent) == len(keys)  # what was tried before goes alone

@@ -214,3 +214,39 @@ def test_the_scans_page_offers_it_to_those_who_may(
     )
     Matrix.objects.all().delete()
     assert address not in engineer.get(page).content.decode()
+
+
+def test_parallel_slices_leave_as_one_volume(chest_run: Run, engineer: Client, lakeside: Organisation) -> None:
+    """A run with maps of every slice of a CT series, stored as a function would store them."""
+    study, series = str(make.generate_uid()), str(make.generate_uid())
+    place = {"FrameOfReferenceUID": "2.25.77", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    scan = make.settled(
+        [
+            make.image("CT", study=study, series=series, seed=n, InstanceNumber=n + 1, SliceThickness=2,
+                       ImagePositionPatient=[0, 0, 2 * n], PositionReferenceIndicator="", **place)
+            for n in range(5)
+        ],
+        lakeside,
+    )  # fmt: skip
+    first = chest_run.images.get()
+    run = Run.objects.create(
+        organisation=lakeside, study=scan, study_revision=5, version=chest_run.version, state=Run.State.DONE,
+        provenance=chest_run.provenance,
+    )  # fmt: skip
+    CaseResult.objects.create(run=run, call=True)
+    names = first.classes
+    given = np.random.default_rng(9).integers(0, 256, (5, len(names), 64, 64)).astype(np.uint8)
+    for instance, values in zip(scan.instances.order_by("number"), given, strict=True):
+        image = run.images.create(
+            instance=instance, classes=names, global_probabilities=first.global_probabilities,
+            present=first.present, thresholds=first.thresholds,
+        )  # fmt: skip
+        Matrix.objects.create(image=image, row=64, shape=[len(names), 64, 64], data=gzip.compress(values.tobytes()))
+    [volume], manifest = take(engineer, run, "seg")
+    assert volume.NumberOfFrames == 5 * len(names) and len(manifest["files"]) == 1  # type: ignore[arg-type]
+    for group, frame in zip(volume.PerFrameFunctionalGroupsSequence, volume.pixel_array, strict=True):
+        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        height = float(group.PlanePositionSequence[0].ImagePositionPatient[2])
+        assert np.array_equal(frame, given[round(height / 2), number - 1])
+    captures, _ = take(engineer, run, "sc")
+    assert len(captures) == 5 * 2  # picture by picture: two classes are present in each

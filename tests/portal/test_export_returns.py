@@ -24,8 +24,9 @@ from portal.core import storage
 from portal.core.errors import Refused
 from portal.deidentify.models import VaultPatient
 from portal.export import sr, tasks
-from portal.export.actions import build_report, queue_returns, resend_due, retry_return
-from portal.export.models import Return
+from portal.export.models import Destination, Return
+from portal.export.returns import contents
+from portal.export.returns.actions import queue_returns, resend_due, retry_return
 from portal.export.rules import MAX_ATTEMPTS, derived_uid, pause
 from portal.programmes.models import Case
 from tests.factories.reading import Cast, cast, owed
@@ -38,6 +39,12 @@ db = pytest.mark.django_db(transaction=True)
 def mark(sop_uid: str, points: list[list[float]], label: str = "mass", **more: Any) -> dict[str, Any]:
     fixed = {"id": f"{sop_uid[-6:]}{points}", "tool": "rectangle", "frame": 1}
     return {**fixed, "sop_uid": sop_uid, "points_px": points, "label": label, **more}
+
+
+def build_report(case: Case, where: Destination) -> pydicom.Dataset:
+    """The report of a case as it would go there, pseudonymous."""
+    row = Return(organisation=case.organisation, destination=where, case=case, format="sr")
+    return contents.objects(row, contents.content_of(row))[0]
 
 
 def validated(report: pydicom.Dataset, folder: Path) -> str:

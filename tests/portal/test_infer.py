@@ -16,6 +16,8 @@ from django.core.management import call_command
 from django.test import Client
 from pydicom.uid import generate_uid
 
+from deploy.embedded.config import StartError
+from deploy.embedded.supervisor import gpu_workers
 from inference.package.errors import WrongHash
 from portal.accounts.models import Organisation
 from portal.archive.models import Instance, Study
@@ -24,6 +26,7 @@ from portal.core.models import OutboxEvent
 from portal.functions.models import FunctionVersion
 from portal.infer import actions, execute, queries, serving, tasks
 from portal.infer.models import CaseResult, ImageResult, Matrix, Run
+from portal.pipeline import FOLLOWS
 from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
 
@@ -60,7 +63,7 @@ def test_one_run_of_each_fitting_function_and_revision(mammography: Study, lakes
         tasks.plan_runs(str(mammography.pk))
     [run] = Run.objects.all()
     assert run.version.function.slug == "malignancy-mammo-phantom" and run.study_revision == 4
-    assert OutboxEvent.objects.filter(topic="infer.run_queued").count() == 1
+    assert OutboxEvent.objects.filter(topic="infer.run_planned").count() == 1
 
     make.stored(make.image("MG", study=mammography.study_uid, Rows=160, Columns=128), lakeside)
     [later] = actions.plan_runs(mammography.pk)
@@ -98,7 +101,8 @@ def test_heat_maps_reach_the_browser_in_one_small_request(chest: Study, lakeside
     run = execute.execute_run(planned(chest).pk)
     image = run.images.get()
     assert sorted(image.matrices.values_list("row", flat=True)) == [8, 16, 32, 64]
-    assert len(image.classes) == 14 == len(image.global_probabilities) == len(image.thresholds)
+    assert len(image.classes) == 14 == len(image.global_probabilities)
+    assert set(image.thresholds) == {*image.classes, "any"}
     client.force_login(make.user("erin", lakeside, "engineer"))
     [summary] = client.get(f"/api/v1/studies/{chest.study_uid}/runs/").json()
     assert summary["state"] == "done" and summary["images"][0]["rows"] == [8, 16, 32, 64]
@@ -117,7 +121,7 @@ def test_heat_maps_reach_the_browser_in_one_small_request(chest: Study, lakeside
 
 def test_a_run_whose_worker_died_is_started_over_and_nothing_is_doubled(mammography: Study) -> None:
     run = planned(mammography)
-    with mock.patch.object(execute, "_finish", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with mock.patch.object(execute, "_announce_end", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         execute.execute_run(run.pk)  # dies in the transaction that stores
     run.refresh_from_db()
     assert run.state == Run.State.RUNNING and counts() == (0, 0, 0)
@@ -129,7 +133,7 @@ def test_a_run_whose_worker_died_is_started_over_and_nothing_is_doubled(mammogra
 
 def test_a_scan_that_kills_every_worker_is_given_up(mammography: Study) -> None:
     run = planned(mammography)
-    with mock.patch.object(execute, "_run", side_effect=KeyboardInterrupt):
+    with mock.patch.object(execute, "_submit", side_effect=KeyboardInterrupt):
         for _ in range(execute.MAX_ATTEMPTS):
             with pytest.raises(KeyboardInterrupt):
                 execute.execute_run(run.pk)
@@ -138,7 +142,7 @@ def test_a_scan_that_kills_every_worker_is_given_up(mammography: Study) -> None:
 
 def test_unforeseen_errors_are_tried_again_a_few_times(mammography: Study) -> None:
     run = planned(mammography)
-    with mock.patch.object(execute, "_run", side_effect=ZeroDivisionError("odd")):
+    with mock.patch.object(execute, "_submit", side_effect=ZeroDivisionError("odd")):
         for _ in range(execute.MAX_ATTEMPTS - 1):
             with pytest.raises(ZeroDivisionError):
                 execute.execute_run(run.pk)
@@ -146,15 +150,23 @@ def test_unforeseen_errors_are_tried_again_a_few_times(mammography: Study) -> No
     assert (done.state, done.error_code, done.error) == (Run.State.FAILED, "unexpected", "odd")
 
 
-def test_a_slow_worker_that_lost_its_run_stores_nothing(mammography: Study) -> None:
-    run = planned(mammography)
-    first = Run.objects.select_related("version__function", "study").get(pk=run.pk)
-    assert first.advance(Run.State.RUNNING, attempts=1)
-    execute.execute_run(run.pk)  # after its lease ran out, another worker did it
-    before = counts()
-    with pytest.raises(Exception, match="taken from this worker"):
-        execute._run(first)
-    assert counts() == before and Run.objects.get().state == Run.State.DONE
+def test_a_slow_worker_that_lost_its_run_stores_nothing(mammography: Study, chest: Study) -> None:
+    lost, kept = planned(mammography), planned(chest)
+    store = execute._store
+
+    def slow(found: Any) -> None:
+        with mock.patch.object(execute, "_store", store):
+            execute.execute_run(lost.pk)  # the slow worker's lease ran out, another one did it
+        store(found)
+
+    with mock.patch.object(execute, "_store", side_effect=slow) as stores:
+        execute.execute_runs([lost.pk, kept.pk])
+    assert stores.called
+    assert {run.state for run in Run.objects.all()} == {Run.State.DONE}
+    followers = len(FOLLOWS["infer.run_finished"])
+    assert counts()[:2] == (2, 5) and OutboxEvent.objects.filter(topic="infer.run_finished").count() == 2 * followers
+    lost.refresh_from_db()
+    assert lost.attempts == 2
 
 
 @pytest.mark.parametrize(
@@ -221,13 +233,13 @@ def test_a_run_is_cancelled_while_it_waits_and_while_it_runs(
 
     monkeypatch.setattr(package, "predict", slow)
     monkeypatch.setattr(execute, "LOOK_SECONDS", 0.0)
-    looks = execute._Progress.taken
+    looks = execute._Watch.__call__
 
-    def taken(report: Any) -> bool:
+    def look(watch: Any, waiting: Any) -> None:
         assert client.post(f"/api/v1/runs/{run.pk}/cancel/").status_code in {200, 409}
-        return looks(report)
+        looks(watch, waiting)
 
-    monkeypatch.setattr(execute._Progress, "taken", taken)
+    monkeypatch.setattr(execute._Watch, "__call__", look)
     assert execute.execute_run(run.pk).state == Run.State.CANCELLED and not CaseResult.objects.exists()
 
 
@@ -277,6 +289,21 @@ def test_the_scan_page_shows_call_bars_and_provenance(mammography: Study, chest:
     assert client.get(f"/api/v1/studies/{generate_uid()}/runs/").status_code == 404
 
 
+def test_one_gpu_worker_a_device() -> None:
+    [alone] = gpu_workers("")
+    assert (alone.name, dict(alone.env)) == ("gpu", {"OMP_WAIT_POLICY": "PASSIVE"})
+    several = gpu_workers("cuda:0, cuda:1,cpu")
+    assert [(p.name, p.env["CONCORD_DEVICE"]) for p in several] == [
+        ("gpu-0", "cuda:0"), ("gpu-1", "cuda:1"), ("gpu-2", "cpu"),
+    ]  # fmt: skip
+    for process in (alone, *several):
+        text = " ".join(process.command)
+        assert f"-n {process.name}@concord -Q gpu " in text and "--pool threads" in text
+    for wrong in ("gpu", "cuda:0,cuda:0", "cuda:x"):
+        with pytest.raises(StartError, match="CONCORD_DEVICES"):
+            gpu_workers(wrong)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [(["-Q", "gpu", "--concurrency", "2"], "one process a device"),
@@ -284,6 +311,13 @@ def test_the_scan_page_shows_call_bars_and_provenance(mammography: Study, chest:
 )  # fmt: skip
 def test_a_gpu_worker_set_up_wrongly_does_not_start(options: list[str], says: str) -> None:
     command = [sys.executable, "-m", "celery", "-A", "portal.celery", "worker", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     lines = [line for line in ended.stderr.splitlines() if line.startswith("concord:")]
     assert ended.returncode == 78 and len(lines) == 1 and says in lines[0], ended.stderr[-2000:]
+
+
+def test_a_gpu_worker_needs_the_device_that_was_asked_for(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.INFERENCE_DEVICE = "cuda:97"
+    with pytest.raises(SystemExit) as ended:
+        serving.check_gpu_worker(["gpu"], "threads", 4)
+    assert ended.value.code == 78 and "cuda:97" in capsys.readouterr().err

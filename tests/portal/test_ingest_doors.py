@@ -22,8 +22,8 @@ from deploy.embedded.config import free_port
 from portal.accounts.authentication import digest
 from portal.accounts.models import ApiToken, Membership, Organisation, User
 from portal.ingest import landing
-from portal.ingest.dimse import listen
 from portal.ingest.models import LandingFile, Receipt, Source
+from portal.peers.listener import listen
 
 CT = Path(get_testdata_file("CT_small.dcm"))
 TOKEN = "token-of-dave-that-is-long-enough"

@@ -119,7 +119,8 @@ def test_retry_and_discard_over_rest_and_page(dave: Client, source: Source, quar
 
 
 def test_a_source_is_made_and_its_profile_is_recorded(dave: Client, lakeside: Organisation) -> None:
-    values = {"kind": "dimse", "name": "MG 2", "ae_title": "", "privacy": "full", "active": "on"}
+    values = {"kind": "dimse", "name": "MG 2", "ae_title": "", "privacy": "full", "on_mismatch": "hold",
+              "active": "on"}  # fmt: skip
     assert b"needs the calling AE title" in dave.post("/ingest/sources/new/", values).content
     assert dave.post("/ingest/sources/new/", values | {"ae_title": "MG2"}).status_code == 302
     made = Source.objects.get(name="MG 2")

@@ -47,8 +47,8 @@ def test_what_is_said_of_scans_is_heard_by_those_who_may_see_them(role: Role, he
             organisation=organisation, study=study, version=version, study_revision=0, state="running"
         )
         archive._announce(study)
-        infer._Progress(run)(0.5, "half")
-        infer._finish(run, "failed")
+        infer.report([run], 0.5)
+        infer._fail(run, "unexpected", "odd")
         billing._add("k", organisation_id=organisation.pk, kind="run", quantity=1)
         programme = Programme.objects.create(organisation=organisation, slug="p", name="P", modalities=["MG"])
         protocol = Protocol.objects.create(programme=programme, number=1)

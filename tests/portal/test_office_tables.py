@@ -253,7 +253,9 @@ def test_failed_returns_are_sent_again_together(people: People) -> None:
     assert "2 results on the way again." in page and "Only a failed return can be sent again." in page
     assert sorted(Return.objects.values_list("state", flat=True)) == ["queued", "queued", "sent"]
     file = people.client("dave").get("/returns/?state=sent&format=csv").content.decode().splitlines()
-    assert len(file) == 2 and file[1].startswith("Acknowledged,PACS,Screening case 3,pseudonym")
+    assert len(file) == 2 and file[1].startswith(
+        "Acknowledged,PACS,Screening case 3,Reading: structured report (TID 1500),pseudonym"
+    )
 
 
 def test_failed_runs_are_tried_again_together(people: People) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from portal.export.table import write as write_table
 
 from portal.billing.actions import credit_for
 from portal.consensus import rules as consensus
-from portal.export.table import write as write_table
 from portal.functions import rules as functions
 from portal.programmes import forms
 from portal.programmes import rules as programmes

@@ -7,7 +7,9 @@ import io
 import json
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from typing import IO, Any
 
 import structlog
@@ -15,7 +17,7 @@ from django.utils import timezone
 from pydicom.dataset import Dataset
 
 from inference.explain import NOTICE
-from inference.explain.export import KINDS, objects_of
+from inference.explain.export import KINDS, objects_of_series
 from inference.preprocess.errors import ImageError
 from portal.archive.files import local_copy
 from portal.core import storage
@@ -56,14 +58,18 @@ def take_out(user: Any, run_id: Any, kind: str, sop_uid: str = "") -> TakenOut:
     file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 – the answer closes it
     files: dict[str, str] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
-        for number, (instance, maps) in enumerate(found, 1):
+        number = 1  # of the series' first image among those that have maps
+        for _, group in groupby(found, key=lambda pair: pair[0].series_id):
+            series = list(group)
             try:
-                with local_copy(storage.archive(), instance.name) as path:
-                    for stem, made in objects_of(maps, path, kind, when):
-                        name = f"{number:03d}-{stem}.dcm"
+                with ExitStack() as local:
+                    paths = [local.enter_context(local_copy(storage.archive(), one.name)) for one, _ in series]
+                    for place, stem, made in objects_of_series([maps for _, maps in series], paths, kind, when):
+                        name = f"{number + place:03d}-{stem}.dcm"
                         files[name] = _add(out, name, _encoded(made))
             except (ImageError, FileNotFoundError) as error:
-                raise Refused("unreadable_image", f"Image {number} of the scan cannot be read.") from error
+                raise Refused("unreadable_image", f"Series {series[0][0].series.number} cannot be read.") from error
+            number += len(series)
         _add(out, "manifest.json", json.dumps(_manifest(run, kind, files), indent=1).encode())
     size = file.tell()
     file.seek(0)

@@ -22,8 +22,7 @@ def map_sets(run: Run, sop_uid: str = "") -> list[tuple[Instance, MapSet]]:
     """
     if run.state != Run.State.DONE:
         raise Refused("wrong_state", "The run is not done, so there is nothing to take out.")
-    result = getattr(run, "result", None)
-    if run.version.function.output_type == "malignancy" and not (result and result.call):
+    if held_back(run):
         raise Refused("held_back", "The case is not called malignant, so no place leaves the portal.")
     rows = Matrix.objects.filter(image__run=run, row=FINEST).select_related("image__instance__series")
     if sop_uid:
@@ -33,6 +32,12 @@ def map_sets(run: Run, sop_uid: str = "") -> list[tuple[Instance, MapSet]]:
     if not found:
         raise Refused("no_maps", "The run has no maps to take out.")
     return found
+
+
+def held_back(run: Run) -> bool:
+    """Whether the gate holds places back: a malignancy run that does not call its case (seed 000, FIG. 10)."""
+    result = getattr(run, "result", None)
+    return run.version.function.output_type == "malignancy" and not (result and result.call)
 
 
 def _map_set(run: Run, row: Matrix) -> MapSet:

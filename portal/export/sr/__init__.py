@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from portal.export.common import finish, whole
 from portal.export.rules import derived_uid
 
 PROCEDURES = {
@@ -25,9 +26,6 @@ IMAGING = CodedConcept("363679005", "SCT", "Imaging procedure")
 YES, NO = CodedConcept("373066001", "SCT", "Yes"), CodedConcept("373067005", "SCT", "No")
 SCHEME = "99CONCORD"
 DEVICE = "2.25.299434514352712871312716128371872132412"
-# type 2 attributes of the patient and study modules (PS3.3 C.7.1.1, C.7.2.1): there even when they are empty
-MUST_BE_THERE = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber",
-                 "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,14 @@ def build(images: Sequence[Dataset], modality: str, result: Result) -> Dataset:
     """
     if not images:
         raise ValueError("a report needs the images it speaks about")
-    evidence = [_whole(image) for image in images]
+    evidence = [whole(image) for image in images]
     by_uid = {str(image.SOPInstanceUID): image for image in evidence}
     groups: list[Any] = [_answers(evidence, result)]
     groups += [
         _mark(by_uid[m["sop_uid"]], m, n, result) for n, m in enumerate(result.marks, 1) if m["sop_uid"] in by_uid
     ]
     report = hd.sr.MeasurementReport(
-        observation_context=_context(),
+        observation_context=context(),
         procedure_reported=PROCEDURES.get(modality, IMAGING),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
@@ -80,23 +78,12 @@ def build(images: Sequence[Dataset], modality: str, result: Result) -> Dataset:
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    sr.SeriesDescription = "Concord reading (research use only)"
-    for keyword in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
-        setattr(sr, keyword, f"{result.at:%Y%m%d}")
-    for keyword in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
-        setattr(sr, keyword, f"{result.at:%H%M%S}")
+    finish(sr, "Concord reading (research use only)", result.at)
     return sr
 
 
-def _whole(image: Dataset) -> Dataset:
-    """The header with empty values where type 2 attributes are missing, which happens in old images."""
-    for keyword in MUST_BE_THERE:
-        if keyword not in image:
-            setattr(image, keyword, "")
-    return image
-
-
-def _context() -> Any:
+def context() -> Any:
+    """The portal as the observer of a report."""
     attributes = hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(DEVICE), name="Concord")
     return hd.sr.ObservationContext(
         observer_device_context=hd.sr.ObserverContext(
@@ -105,11 +92,13 @@ def _context() -> Any:
     )
 
 
-def _code(key: str, label: str) -> CodedConcept:
+def code(key: str, label: str) -> CodedConcept:
+    """A concept of the portal's own scheme."""
     return CodedConcept(key, SCHEME, label[:64])
 
 
-def _tracking(uid: str, part: str, words: str) -> Any:
+def tracking(uid: str, part: str, words: str) -> Any:
+    """Tracking identifier of a part of a report."""
     return hd.sr.TrackingIdentifier(uid=hd.UID(derived_uid(uid, part)), identifier=words)
 
 
@@ -119,7 +108,7 @@ def _answers(images: Sequence[Dataset], result: Result) -> Any:
         value = result.answers.get(question["key"])
         if value in (None, "", []) or question["type"] == "text":
             continue
-        name = _code(question["key"], question["label"])
+        name = code(question["key"], question["label"])
         words = {str(c["value"]): str(c["label"]) for c in question.get("choices", ())}
         if question["type"] == "scale":
             measurements.append(hd.sr.Measurement(name=name, value=float(value), unit=codes.UCUM.NoUnits))
@@ -127,9 +116,9 @@ def _answers(images: Sequence[Dataset], result: Result) -> Any:
             evaluations.append(hd.sr.QualitativeEvaluation(name, YES if value else NO))
         else:
             for one in map(str, value if isinstance(value, list) else [value]):
-                evaluations.append(hd.sr.QualitativeEvaluation(name, _code(one, words.get(one, one))))
+                evaluations.append(hd.sr.QualitativeEvaluation(name, code(one, words.get(one, one))))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(result.uid, "reading", "Reading"),
+        tracking_identifier=tracking(result.uid, "reading", "Reading"),
         measurements=measurements or None,
         qualitative_evaluations=evaluations or None,
         source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(image) for image in images],
@@ -152,8 +141,8 @@ def outline(box: Sequence[float], columns: int, rows: int) -> np.ndarray[Any, An
 def _mark(image: Dataset, mark: Mapping[str, Any], number: int, result: Result) -> Any:
     label = str(mark.get("label") or "finding")
     named = {
-        "tracking_identifier": _tracking(result.uid, f"mark/{number}", f"Mark {number}"),
-        "finding_type": _code(label, result.labels.get(label) or label.replace("_", " ").capitalize()),
+        "tracking_identifier": tracking(result.uid, f"mark/{number}", f"Mark {number}"),
+        "finding_type": code(label, result.labels.get(label) or label.replace("_", " ").capitalize()),
     }
     points = outline(mark["box"], int(image.Columns), int(image.Rows))
     frames = [int(mark.get("frame") or 1)] if int(image.get("NumberOfFrames") or 1) > 1 else None

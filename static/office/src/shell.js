@@ -65,6 +65,10 @@ export function startShell() {
       menu.querySelector("summary").focus();
     }
   });
+  document.addEventListener("keydown", (event) => {
+    if (typing(event) || event.metaKey || event.ctrlKey || event.altKey) return;
+    for (const button of document.querySelectorAll("[data-key]")) if (button.dataset.key === event.key) button.click();
+  });
   document.addEventListener("input", (event) => {
     const range = event.target.closest("input[type=range][data-output]");
     if (range) document.getElementById(range.dataset.output).textContent = Number(range.value).toFixed(2);

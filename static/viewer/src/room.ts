@@ -195,7 +195,7 @@ export class ReadingRoom extends LitElement {
       return;
     }
     try {
-      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key, revision: this.keeper?.revision ?? 0 };
+      const body = { ...this.content(), answers: kept(bundle.protocol.form, this.answers), key: this.key, revision: this.keeper?.revision ?? 0, display: this.stage.display(new Set(this.marks.map((m) => m.sop_uid))) };
       const answer = await request<{ next: { id: string; url: string } | null }>("POST", `/api/v1/assignments/${bundle.id}/submit/`, body);
       this.keeper?.stop();
       this.busy = false;

@@ -68,7 +68,7 @@ export interface RunImage {
 export interface Run {
   id: string;
   function: { slug: string; name: string; version: string; output_type: "heatmap" | "malignancy" };
-  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  state: "held" | "queued" | "running" | "done" | "failed" | "cancelled";
   progress: number;
   stage: string;
   error: { code: string; message: string } | null;
@@ -82,6 +82,13 @@ export interface Run {
     lesions: Lesion[];
   } | null;
   images: RunImage[];
+}
+
+/** A window in the image's values after rescale, and whether grey was turned over. */
+export interface Shown {
+  centre: number;
+  width: number;
+  inverted: boolean;
 }
 
 export interface Draft {
@@ -98,6 +105,17 @@ export interface Previous {
   marks: Mark[];
 }
 
+/** A report, segmentation or presentation state of another system; what it shows is behind `url`. */
+export interface LayerRef {
+  sop_uid: string;
+  kind: "report" | "segmentation" | "presentation";
+  title: string;
+  description: string;
+  maker: string;
+  day: string;
+  url: string;
+}
+
 export interface Bundle {
   id: string | null;
   kind: "first" | "second" | "arbitration" | "view";
@@ -109,6 +127,7 @@ export interface Bundle {
   images: ImageRef[];
   protocol: { version: number | null; form: Question[]; labels: { code: string; name: string }[]; tools: Tool[] };
   model: { visible: boolean; reason: string; runs: Run[] };
+  layers: LayerRef[];
   previous: Previous[];
   why: string;
   draft: Draft | null;

@@ -5,7 +5,7 @@ import * as tools from "@cornerstonejs/tools";
 import { layout, type Layout } from "../hanging";
 import { inside, moved, placed } from "../keyboard";
 import { toAnnotation, toMark, type AnnotationLike } from "../marks";
-import type { Bundle, Mark, Point, Tool } from "../types";
+import type { Bundle, Mark, Point, Shown, Tool } from "../types";
 import { GROUP, start } from "./setup";
 import { Images } from "./space";
 import { View } from "./view";
@@ -141,6 +141,17 @@ export class Stage {
     }
     this.quiet = false;
     for (const view of this.views) this.viewport(view.id).render();
+  }
+
+  /** The windows that the reader chose, for the images on the screen and those that bear marks. */
+  display(marked: Set<string>): Record<string, Shown> {
+    const out: Record<string, Shown> = {};
+    for (const view of this.views) {
+      const shown = view.shown();
+      if (!shown) continue;
+      for (const { sop_uid } of view.cell.stack) if (marked.has(sop_uid) || sop_uid === view.current()?.sop_uid) out[sop_uid] = shown;
+    }
+    return out;
   }
 
   private collect(): void {

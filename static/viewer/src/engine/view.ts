@@ -7,7 +7,7 @@ import type { Cell } from "../hanging";
 import { paint, valueAt, type Paint } from "../heatmap/paint";
 import type { World } from "../marks";
 import { presets, type Preset } from "../presets";
-import type { ImageRef, Point } from "../types";
+import type { ImageRef, Point, Shown } from "../types";
 import { Corners } from "./corners";
 import { draw, placement, projector, type Outline, type Projector } from "./overlay";
 import type { Images } from "./space";
@@ -116,6 +116,15 @@ export class View {
     this.chosen = null;
     this.preset = 0;
     this.fit();
+  }
+
+  /** The window and inversion that the reader chose; null while the image is shown as it came. */
+  shown(): Shown | null {
+    const { voiRange, invert } = this.viewport().getProperties();
+    const inverted = (invert ?? false) !== this.inverted;
+    if (!voiRange || (!this.chosen && !inverted)) return null;
+    const { windowWidth, windowCenter } = utilities.windowLevel.toWindowLevel(voiRange.lower, voiRange.upper);
+    return { centre: windowCenter, width: Math.max(windowWidth, 1e-6), inverted };
   }
 
   nextPreset(): void {

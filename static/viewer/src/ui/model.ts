@@ -72,6 +72,7 @@ function heatmaps(props: ModelProps, run: Run): TemplateResult {
 function one(props: ModelProps, run: Run): TemplateResult {
   const head = html`<h3>${run.function.name} <span class="muted">${run.function.version}</span></h3>`;
   if (run.state === "failed") return html`${head}<p class="fault">The function failed: ${run.error?.message ?? "no reason given"}</p>`;
+  if (run.state === "held") return html`${head}<p class="muted">${run.error?.message ?? "Waits for a decision about the scan."}</p>`;
   if (run.state !== "done") {
     return html`${head}<div class="running"><progress max="1" .value=${run.progress}></progress><span class="muted">${run.stage || "waiting"}</span></div>`;
   }

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class PeersConfig(AppConfig):
+    name = "portal.peers"
+    verbose_name = "DICOM peers"
