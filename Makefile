@@ -70,6 +70,7 @@ lint: setup $(STAMP)/dev
 	$(BIN)/djlint --lint --quiet templates
 	cd $(VIEWER) && npm run --silent lint
 	$(BIN)/python -m deploy.schema --check
+	$(BIN)/python -m deploy.conformance --check
 
 format:
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
