@@ -109,7 +109,7 @@ def destinations(request: HttpRequest) -> HttpResponse:
     """Everything that takes results."""
     organisation = request.organisation  # type: ignore[attr-defined]
     require_role(request.user, organisation, Role.PACS_ADMIN)
-    rows = queries.destinations(request.user).filter(organisation=organisation)
+    rows = queries.destinations(request.user).filter(organisation_id=organisation.pk if organisation else 0)
     return render(request, "export/destinations.html", {"rows": rows})
 
 
@@ -136,7 +136,7 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
 def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
     """Ask a destination whether it is there."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    rows = queries.destinations(request.user).filter(organisation=organisation)
+    rows = queries.destinations(request.user).filter(organisation_id=organisation.pk if organisation else 0)
     row = get_object_or_404(rows, pk=destination_id)
     try:
         messages.success(request, f"{actions.test_destination(request.user, row)}.")
