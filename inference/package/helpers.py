@@ -125,7 +125,7 @@ def ship_check(seed: int, out: Path | None = None, say: Say = print, network: nn
         "",
         f"## {found.pictures} held-out phantoms under random changes",
         "",
-        "| | right, with 95 % interval |",
+        "| what is told | right, with 95 % interval |",
         "|---|---|",
         *[f"| {TITLES[name]} | {found.categories[name]} |" for name in CATEGORIES],
         f"| **all** | {found.all} |",
