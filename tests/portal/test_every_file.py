@@ -14,7 +14,6 @@ import pydicom
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from portal.ingest.dimse import listen
 from pydicom.encaps import generate_frames
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels import pixel_array
@@ -29,6 +28,7 @@ from portal.core.models import OutboxEvent
 from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport
 from portal.ingest.models import LandingFile, Receipt, Source
+from portal.peers.listener import listen
 from tests import syntaxes
 from tests.factories import archive as make
 from tests.portal.test_dicomweb import plain_frame

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from portal.export.table import write as write_table
 
 from portal.billing.actions import credit_for
 from portal.consensus import rules as consensus
+from portal.export.sets import container
+from portal.export.sets.tables import csv_pieces
 from portal.functions import rules as functions
 from portal.programmes import forms
 from portal.programmes import rules as programmes
@@ -262,7 +263,8 @@ def test_the_manifest_fits_the_files() -> None:
     import zipfile
 
     out = io.BytesIO()
-    write_table(out, {"readings": [{"case": 1, "comment": "=cmd()"}, {"case": 2, "extra": [1]}]}, {"programme": "p"})
+    rows = csv_pieces([[1, "=cmd()", None], [2, None, [1]]], ["case", "comment", "extra"])
+    container.write(out, "zip", [("readings.csv", rows)], {"programme": "p"})
     with zipfile.ZipFile(out) as archive:
         manifest = json.loads(archive.read("manifest.json"))
         for name, entry in manifest["files"].items():
