@@ -87,7 +87,12 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
             raise AssertionError(f"the portal ended with {process.returncode}:\n{words}")
         return json.loads(info.read_text()) if info.exists() else None
 
-    content = wait_for(ready, 240, "the portal is ready")
+    try:
+        content = wait_for(ready, 480, "the portal is ready")
+    except BaseException:
+        process.terminate()
+        process.wait(60)
+        raise
     home = Home(folder, ports={}, secrets=json.loads((folder / "secrets" / "secrets.json").read_text()))
     home.ports = {"web": 0, "dicom": 0, "postgres": int(settings["CONCORD_PG_PORT"]), "valkey": 0}
     return process, Stack(home, content)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from inference.phantoms import breast_case
@@ -40,28 +41,17 @@ def studies(stack: Stack) -> set[int]:
 
 def test_the_gpu_worker_is_killed_in_mid_run(stack: Stack, tmp_path: Path) -> None:
     before = studies(stack)
-    stop = threading.Event()
-    killed: list[int] = []
-
-    def hunt() -> None:
-        """Kill the worker the moment a run is running."""
-        while not stop.is_set() and not killed:
-            if stack.query("SELECT 1 FROM infer_run WHERE state = 'running'"):
-                killed.append(stack.kill("gpu"))
-            time.sleep(0.01)
-
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
-    try:
+    running = "SELECT 1 FROM infer_run WHERE state = 'running'"
+    # nothing can be stored while this transaction is open: the worker is caught after the claim, before the result
+    with psycopg.connect(stack.home.database_url("owner")) as db:
+        db.execute("LOCK TABLE infer_caseresult IN SHARE MODE")
         send_case(stack, 7001, tmp_path)
         study = wait_for(new_study(stack, before), 60, "the study is archived")
-        wait_for(lambda: killed, 60, "the worker is caught at work")
-    finally:
-        stop.set()
-        hunter.join()
+        wait_for(lambda: stack.query(running), 60, "the worker is caught at work")
+        killed = stack.kill("gpu")
     rows = "SELECT id, state, attempts FROM infer_run WHERE study_id = %s"
     assert [r["state"] for r in stack.query(rows, study["id"])] == ["running"]
-    stack.wait_restarted("gpu", killed[0])
+    stack.wait_restarted("gpu", killed)
     done = wait_for(
         lambda: [r for r in stack.query(rows, study["id"]) if r["state"] == "done"], 120, "the run is done after all"
     )
