@@ -289,6 +289,7 @@ PREPARED_MB = env.number("CONCORD_PREPARED_MB", 4096, 0, 10_000_000)  # network 
 INFERENCE_MEMORY_MB = env.number("CONCORD_INFERENCE_MEMORY_MB", 4096, 64, 1_000_000)  # weights in memory
 INFERENCE_READERS = env.number("CONCORD_INFERENCE_READERS", 2, 1, 256)  # threads that read images
 INFERENCE_BATCH = env.number("CONCORD_INFERENCE_BATCH", 16, 1, 4096)  # most images of one forward pass
+INFERENCE_GROUP = env.number("CONCORD_INFERENCE_GROUP", 64, 1, 4096)  # most runs that one thread takes at once
 INFERENCE_LIMIT_SECONDS = env.number("CONCORD_INFERENCE_LIMIT_SECONDS", 900, 1, 86_400)  # of one run
 
 # which task follows which event: the only table that knows all steps

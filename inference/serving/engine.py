@@ -27,6 +27,7 @@ from inference.serving import metrics
 
 Source = Callable[[], Read]  # where a prepared image comes from; raises ImageError
 POLL = 0.25  # seconds between two looks of a waiting caller at what is still open
+GATHER = 0.1  # seconds that a caller waits for others after one has ended: storing many costs hardly more than one
 
 
 class Ended(Exception):
@@ -281,7 +282,7 @@ def ended(
     into: queue.SimpleQueue[Request],
     look: Callable[[Sequence[Request]], None] | None = None,
 ) -> Iterator[list[Request]]:
-    """The requests as they end, together those that have ended by the time that the caller asks for more.
+    """The requests as they end, together those that end within GATHER or by the time that the caller asks for more.
 
     into  the queue that all of them were submitted with
     look  called every POLL seconds with those that are open; it may tell how far they are, or end them
@@ -292,8 +293,9 @@ def ended(
         found: list[Request] = []
         try:
             found.append(into.get(timeout=POLL))
-            while True:
-                found.append(into.get_nowait())
+            until = time.monotonic() + GATHER
+            while len(found) < len(waiting):
+                found.append(into.get(timeout=max(until - time.monotonic(), 0)))
         except queue.Empty:
             pass
         waiting.difference_update(found)

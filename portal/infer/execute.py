@@ -23,6 +23,7 @@ from portal.archive.models import Instance
 from portal.core import live, outbox
 from portal.infer.inputs import images_of, prepared
 from portal.infer.models import Run
+from portal.infer.pace import Pace
 from portal.infer.results import Found, provenance, store_findings
 from portal.infer.serving import engine, package_for
 
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 4
 LOOK_SECONDS = 1.0
 ERROR_WORDS = 500
+PACE = Pace()
 
 # What closes a run at once, because trying again would end the same way.
 CODES: tuple[tuple[type[BaseException], str], ...] = (
@@ -50,19 +52,21 @@ class NoImages(ImageError):
 
 
 def execute_held(held: outbox.Held) -> None:
-    """Run what the worker holds and, with it, up to a batch of what waits, the most urgent first.
+    """Run what the worker holds and, with it, about a second's worth of what waits, the most urgent first.
 
     A run that was tried before is run without company of other runs' first attempts, since it may have ended a worker.
     """
     first = Run.objects.filter(pk__in=held.keys, attempts=0).exists()
-    room = settings.INFERENCE_BATCH - len(held.keys)
+    room = PACE.group(settings.INFERENCE_BATCH, settings.INFERENCE_GROUP) - len(held.keys)
     if (first or not held.keys) and room > 0:
         with transaction.atomic():
             waiting = Run.objects.filter(state=Run.State.QUEUED, ready=True, attempts=0).exclude(pk__in=held.keys)
             rows = waiting.order_by("-priority", "queued_at").select_for_update(skip_locked=True)
             held.take([str(pk) for pk in rows.values_list("pk", flat=True)[:room]])
+    began = time.monotonic()
     for pk, error in execute_runs(held.keys).items():
         held.again(str(pk), error)
+    PACE.saw(len(held.keys), time.monotonic() - began)
 
 
 def execute_run(run_pk: uuid.UUID | str) -> Run:

@@ -15,6 +15,7 @@ from inference.package.errors import PackageError
 from inference.serving import Engine, PackageCache
 from portal.functions.models import FunctionVersion
 
+SWITCH_SECONDS = 0.0002
 _lock = threading.Lock()
 
 
@@ -59,6 +60,9 @@ def check_gpu_worker(queues: list[str], pool: str, concurrency: object) -> None:
         _stop(f"finds no {settings.INFERENCE_DEVICE} here, and CONCORD_DEVICE asks for it")
     if not settings.PACKAGES_ROOT.is_dir():
         _stop(f"finds no folder of packages at {settings.PACKAGES_ROOT} (CONCORD_PACKAGES)")
+    # the thread of the forward pass takes the interpreter after every operation; at Python's usual 5 ms it would wait
+    # longer for those that store results than it computes
+    sys.setswitchinterval(SWITCH_SECONDS)
     if settings.INFERENCE_THREADS:
         torch.set_num_threads(settings.INFERENCE_THREADS)
     for version in FunctionVersion.objects.filter(state=FunctionVersion.State.IN_SERVICE):

@@ -65,7 +65,7 @@ def used(pids: Iterable[int]) -> float:
     return float(sum(sum(process.cpu_times()[:2]) for process in found))
 
 
-def drive(name: str, precision: str, images: int, rounds: int, side: int, threads: int) -> None:
+def drive(name: str, precision: str, images: int, rounds: int, side: int, threads: int, batch: int) -> None:
     """One line of the table, in the process that asks; the worker is started beside it."""
     import django
 
@@ -93,7 +93,7 @@ def drive(name: str, precision: str, images: int, rounds: int, side: int, thread
     making = (time.process_time() - making) / len(instances)
     kept = [SHELF.find(package.preparation.key(instance.sha256)) or b"" for instance in instances]
     pixels = Batch.of([prepared(instance, package.preparation) for instance in instances]).pixels
-    size = best_batch(package._forward, pixels)
+    size = batch or best_batch(package._forward, pixels)
 
     def bare() -> None:
         for part in pixels.split(size):
@@ -175,9 +175,10 @@ def main() -> None:
     parser.add_argument("--only", help="one function")
     parser.add_argument("--drive", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a forward pass on a CPU")
+    parser.add_argument("--batch", type=int, default=0, help="images of a forward pass; 0: the best by trial")
     args, _ = parser.parse_known_args()
     if args.drive:
-        drive(*args.drive, args.images, args.rounds, args.side, args.threads)
+        drive(*args.drive, args.images, args.rounds, args.side, args.threads, args.batch)
         return
     row("function", "precision", "device", "kept input", "preparing, processor ms", "batch", "bare images/s",
         "engine images/s", "ratio", "worker images/s", "ratio", "bare: processor ms an image", "worker", "database",
@@ -192,7 +193,7 @@ def main() -> None:
                     count = args.images if name != "heatmap-large" else max(args.images // 2, 1)
                     place.drive("tests.bench.bench_inference", "--drive", name, precision, "--images", str(count),
                                 "--rounds", str(args.rounds), "--side", str(args.side),
-                                "--threads", str(args.threads))  # fmt: skip
+                                "--threads", str(args.threads), "--batch", str(args.batch))  # fmt: skip
 
 
 if __name__ == "__main__":

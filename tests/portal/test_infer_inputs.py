@@ -127,7 +127,7 @@ def row(run: Run) -> OutboxEvent:
 
 
 def test_what_waits_is_taken_together_the_most_urgent_first(lakeside: Organisation, settings: Any) -> None:
-    settings.INFERENCE_BATCH = 3
+    settings.INFERENCE_BATCH = settings.INFERENCE_GROUP = 3
     runs = [planned(chest(lakeside, seed)) for seed in range(6)]
     for run in runs:
         tasks.prepare_run(str(run.pk))
