@@ -7,6 +7,9 @@ from markdown_it import MarkdownIt
 
 # "js-default" renders no raw HTML; links and images would lead out of the house
 _markdown = MarkdownIt("js-default").disable(["link", "image", "autolink", "linkify", "reference"])
+# on a phone a wide table is scrolled within its frame
+_markdown.add_render_rule("table_open", lambda *_: '<div class="table-wrap"><table>')
+_markdown.add_render_rule("table_close", lambda *_: "</table></div>")
 
 
 def html(card: str) -> SafeString:

@@ -4,15 +4,18 @@ import { typing } from "./shell.js";
 const ROWS = "tbody tr[data-href], table[data-rows] > tbody > tr";
 const rows = (table) => [...table.querySelectorAll("tbody tr")];
 
-// a table wider than its frame can be scrolled by keyboard: the frame takes the focus, named by the caption or the heading
+// a table wider than its frame can be scrolled by keyboard: the frame takes the focus, named by its caption
+// or the heading before it
 function reach() {
   for (const wrap of document.querySelectorAll(".table-wrap")) {
     if (wrap.scrollWidth <= wrap.clientWidth && wrap.scrollHeight <= wrap.clientHeight) continue;
     wrap.tabIndex = 0;
     wrap.setAttribute("role", "region");
     if (!wrap.hasAttribute("aria-label")) {
-      const name = wrap.querySelector("caption") ?? wrap.closest(".panel")?.querySelector("h2");
-      wrap.setAttribute("aria-label", name?.textContent ?? "Table");
+      const before = [...document.querySelectorAll("main :is(h1, h2, h3)")].filter(
+        (heading) => heading.compareDocumentPosition(wrap) & Node.DOCUMENT_POSITION_FOLLOWING,
+      );
+      wrap.setAttribute("aria-label", (wrap.querySelector("caption") ?? before.at(-1))?.textContent ?? "Table");
     }
   }
 }
