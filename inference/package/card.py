@@ -91,9 +91,10 @@ def write_card(
     if len(report.mean_of) < len(report.classes):
         lines += [f"The mean is over the classes with 25 positives or more: {', '.join(report.mean_of)}.", ""]
     if other:
+        less = ", but without the drawn regions, which it has no maps for" if report.config.roi_weight else ""
         lines += [
-            f"{NETWORKS[other.network]} was trained the same way on the same images. Mean AUC of this function minus "
-            f"that of {NETWORKS[other.network]}, paired over patients: {other.difference}.",
+            f"{NETWORKS[other.network]} was trained the same way on the same images{less}. Mean AUC of this function "
+            f"minus that of {NETWORKS[other.network]}, paired over patients: {other.difference}.",
             "",
         ]
     lines += [
