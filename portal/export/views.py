@@ -136,6 +136,7 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
 def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
     """Ask a destination whether it is there."""
     organisation = request.organisation  # type: ignore[attr-defined]
+    require_role(request.user, organisation, Role.PACS_ADMIN)
     rows = queries.destinations(request.user).filter(organisation=organisation)
     row = get_object_or_404(rows, pk=destination_id)
     try:
