@@ -8,5 +8,7 @@ class ReadConfig(AppConfig):
     def ready(self) -> None:
         from portal.core import blinding
         from portal.read.sight import hides_model
+        from portal.read.workitems.capabilities import register
 
         blinding.register(hides_model)
+        register()

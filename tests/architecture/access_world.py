@@ -28,6 +28,7 @@ from portal.ingest.models import HeaderRule, Receipt, Source
 from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
+from portal.read.workitems.rules import uid_of
 from portal.reports.models import Report
 from tests.factories.peers import peer as dicom_peer
 from tests.factories.reading import Cast, answers, open_case
@@ -64,7 +65,7 @@ class World:
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
                  "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
-                 "view_name")  # fmt: skip
+                 "view_name", "workitem")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -172,6 +173,7 @@ class World:
             "programme": case.programme.slug,
             "case": case.number,
             "assignment": held.pk,
+            "workitem": uid_of(held.pk, 0),
             "answers": answers(True),
             "key": uuid.uuid4(),
             "study_uid": case.study.study_uid,
