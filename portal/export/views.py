@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
+from portal.archive.cohorts.queries import access_cohort
 from portal.core import bulk
 from portal.core.errors import Refused
 from portal.export import actions, queries, tables
@@ -144,3 +145,20 @@ def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
     except Refused as error:
         messages.error(request, error.message)
     return redirect("destinations")
+
+
+@login_required
+@require_POST
+def cohort_data_set(request: HttpRequest, pk: int) -> HttpResponse:
+    """Queue a data set of the cases of a programme whose scans are in a cohort; `what` is <programme>/<format>."""
+    cohort = access_cohort(request.user, pk)
+    slug, _, kind = request.POST.get("what", "").partition("/")
+    programme = access_programme(request.user, slug, "manage")
+    try:
+        actions.ask_data_set(request.user, programme, kind, cohort=cohort)
+        messages.success(request, f"A data set of {programme} with the scans of {cohort} is being made.")
+    except Refused as error:
+        if error.status == 404:
+            raise Http404 from error
+        messages.error(request, error.message)
+    return redirect("data_sets")

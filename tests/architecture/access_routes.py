@@ -22,7 +22,7 @@ ALICE, CAROL, DAVE, ERIN, GRACE = {"alice"}, {"carol"}, {"dave"}, {"erin"}, {"gr
 class Route:
     """Who may do what at one address.
 
-    get, post, put  who may, of Lakeside's people; None: nobody, the method is not known
+    get … delete    who may, of Lakeside's people; None: nobody, the method is not known
     query           what a GET asks behind the question mark, in the same way
     body            what is sent: text stands for the world's object of that name where there is one
     ids             parameter of the address → name of the world's object
@@ -33,6 +33,8 @@ class Route:
     get: set[str] | None = None
     post: set[str] | None = None
     put: set[str] | None = None
+    patch: set[str] | None = None
+    delete: set[str] | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
@@ -59,3 +61,4 @@ STUDY = "dicomweb/studies/<study_uid>"
 SERIES = f"{STUDY}/series/<series_uid>"
 INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
+COHORT = {"pk": "cohort"}
