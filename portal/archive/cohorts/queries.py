@@ -61,6 +61,11 @@ class Bar:
     count: int
     share: float
 
+    @property
+    def percent(self) -> int:
+        """The share in whole percent."""
+        return round(100 * self.share)
+
 
 @dataclass(frozen=True)
 class Part:

@@ -1,7 +1,7 @@
 """A folder that trainings read (`inference.datasets.table`): DICOM files as archived, and labels.csv from the truth.
 
 labels.csv: `image`, `patient` (pseudonym, so that a split does not part a patient), `view`, `age`, `sex`, `positive`
-(the case's truth), and a column of 0 and 1 for each label of the protocol: whether the truth has such a mark on the image.
+(the case's truth), and a column of 0 and 1 for each label of the protocol: whether the truth has such a mark there.
 """
 
 from __future__ import annotations
