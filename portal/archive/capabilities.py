@@ -6,7 +6,7 @@ of them, so neither can say what is not so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from xml.etree import ElementTree as ET
 
 from pydicom.uid import UID
@@ -58,6 +58,14 @@ PLACES = {
     "studies/{study}/series/{series}/instances/{instance}": "instance",
 }
 PICTURES = ["image/jpeg", "image/png"]
+Resource = Callable[[str], ET.Element]  # path → its element in the capabilities document
+_more: list[tuple[Callable[[Resource], None], Callable[[], dict[str, str]]]] = []
+
+
+def register(fill: Callable[[Resource], None], tables: Callable[[], dict[str, str]]) -> None:
+    """Add what a later step serves: resources of the capabilities document, tables of the conformance statement."""
+    if (fill, tables) not in _more:
+        _more.append((fill, tables))
 
 
 def keys(level: str) -> Iterator[tuple[str, str, str]]:
@@ -105,33 +113,37 @@ def wadl(base: str) -> bytes:
         return nodes[path]
 
     for path, level in SEARCHES.items():
-        request = _method(resource(path), "GET", f"SearchFor{level.title()}", [DICOM_JSON, DICOM_XML], "200 204 304")
+        request = method(resource(path), "GET", f"SearchFor{level.title()}", [DICOM_JSON, DICOM_XML], "200 204 304")
         for name, words in OPTIONS.items():
-            _query(request, name, words)
+            query(request, name, words)
         for keyword, tag, words in keys(level):
             for name in (keyword, tag):
-                _query(request, name, words)
+                query(request, name, words)
     for path, kinds in retrievals():
-        _method(resource(path), "GET", "Retrieve", kinds, "200 304")
+        method(resource(path), "GET", "Retrieve", kinds, "200 304")
     for path in ("studies", "studies/{study}"):
-        request = _method(resource(path), "POST", "StoreInstances", [DICOM_JSON], "200 202 409")
+        request = method(resource(path), "POST", "StoreInstances", [DICOM_JSON], "200 202 409")
         ET.SubElement(request, "representation", {"mediaType": DICOM_PARTS})
+    for fill, _ in _more:
+        fill(resource)
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def _method(node: ET.Element, name: str, what: str, kinds: list[str], statuses: str) -> ET.Element:
-    method = ET.SubElement(node, "method", {"name": name, "id": f"{what}:{node.get('path')}"})
-    request = ET.SubElement(method, "request")
+def method(node: ET.Element, name: str, what: str, kinds: list[str], statuses: str) -> ET.Element:
+    """Describe a method of a resource; returns its request."""
+    made = ET.SubElement(node, "method", {"name": name, "id": f"{what}:{node.get('path')}"})
+    request = ET.SubElement(made, "request")
     ET.SubElement(request, "param", {"name": "Accept", "style": "header", "default": kinds[0]})
-    response = ET.SubElement(method, "response", {"status": statuses})
+    response = ET.SubElement(made, "response", {"status": statuses})
     for kind in kinds:
         ET.SubElement(response, "representation", {"mediaType": kind})
     for status in ("400", "401", "404", "406"):
-        ET.SubElement(method, "response", {"status": status})
+        ET.SubElement(made, "response", {"status": status})
     return request
 
 
-def _query(request: ET.Element, name: str, words: str) -> None:
+def query(request: ET.Element, name: str, words: str) -> None:
+    """Describe a query parameter."""
     ET.SubElement(ET.SubElement(request, "param", {"name": name, "style": "query"}), "doc").text = words
 
 
@@ -149,4 +161,6 @@ def statement_tables() -> dict[str, str]:
     out["resources"] = "\n".join(["| resource | media types |", "|---|---|", *rows])
     rows = [f"| {name} | {uid} | `{kind}` |" for uid, name, kind in syntaxes()]
     out["transfer syntaxes"] = "\n".join(["| transfer syntax | UID | media type of a frame |", "|---|---|---|", *rows])
+    for _, tables in _more:
+        out |= tables()
     return out

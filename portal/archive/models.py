@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from portal.accounts.models import Organisation
+from portal.accounts.models import Organisation, User
 from portal.core.states import StateModel, Table
 from portal.ingest.models import Source
 
@@ -171,3 +171,43 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return self.sop_uid
+
+
+# who is in a cohort, and who said so, stays on record
+@pghistory.track()
+class Cohort(models.Model):
+    """A search of the archive under a name: asked anew each time, or frozen to the studies it found."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="cohorts")
+    owner = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="cohorts")
+    name = models.CharField(max_length=80)
+    description = models.CharField(max_length=500, blank=True)
+    query = models.CharField(max_length=1000, blank=True)  # filters of the table of scans, as in its address
+    shared = models.BooleanField(default=False)  # with all who may see the organisation's scans
+    frozen_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organisation", "owner", "name"], name="cohort_name_once")]
+        indexes = [models.Index(fields=["organisation", "-created_at"], name="cohort_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its studies are a fixed list."""
+        return self.frozen_at is not None
+
+
+class CohortMember(models.Model):
+    """A study of a frozen cohort."""
+
+    cohort = models.ForeignKey(Cohort, on_delete=models.CASCADE, related_name="members")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="cohort_memberships")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cohort", "study"], name="cohort_member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.study_id} in {self.cohort_id}"

@@ -148,11 +148,11 @@ def ask(level: str, place: tuple[str, ...], query: QueryDict) -> Asked:
     if how.fuzzy and any(vr_of(tag) == "PN" and tag != "00100010" for tag in matched):
         warnings.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
     order = _order(query, known) or (NATURAL[level][-1 if len(place) == 2 else 0 :] if place else ())
-    limit = _whole(query, "limit", DEFAULT_LIMIT) or DEFAULT_LIMIT
-    offset = _whole(query, "offset", 0)
+    limit = whole(query, "limit", DEFAULT_LIMIT) or DEFAULT_LIMIT
+    offset = whole(query, "offset", 0)
     if offset > MAX_OFFSET:
         raise bad(f"offset goes to {MAX_OFFSET}; go on with the next link, or narrow the search.")
-    after = _whole(query, "after", 0)
+    after = whole(query, "after", 0)
     if after and order:
         raise bad("after is for answers in the archive's own order; use offset.")
     search = Search(level, found, place, _fields(query, known, matched), order, min(limit, MAX_LIMIT), offset, after)
@@ -193,7 +193,8 @@ def _flag(query: QueryDict, name: str) -> bool:
     return value == "true"
 
 
-def _whole(query: QueryDict, name: str, default: int) -> int:
+def whole(query: QueryDict, name: str, default: int) -> int:
+    """A parameter that is a whole number. Raises Refused (400)."""
     value = query.get(name) or str(default)
     if not re.fullmatch(r"\d{1,12}", value):
         raise bad(f"{name} is a whole number.")
@@ -224,7 +225,7 @@ def reply(asked: Asked, found: Found, address: str, query: QueryDict, headers: M
     if found.more:
         out["Link"] = f'<{address}?{_next(asked, found, query)}>; rel="next"'
     warnings = list(asked.warnings)
-    if found.more and _whole(query, "limit", 0) not in range(1, MAX_LIMIT + 1):
+    if found.more and whole(query, "limit", 0) not in range(1, MAX_LIMIT + 1):
         warnings.append("There are additional results that can be requested.")
     if warnings:
         out["Warning"] = ", ".join(f'299 {root}/dicomweb "{words}"' for words in warnings)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Case, F, JSONField, Q, QuerySet, Value, When
+from django.db.models import Case, F, JSONField, QuerySet, Value, When
 from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
-from portal.archive import rules
+from portal.archive import filters, rules
 from portal.archive.delivery import Located
 from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
 from portal.archive.search import GIVEN, Found, Search, gather, statement
-from portal.core.tables import day
 
 # What a role may do with scans. Account administrators see bills, not patients.
 NEEDS: dict[str, frozenset[str]] = {
@@ -59,32 +57,9 @@ def search_in(organisation_pks: list[int], wanted: Search) -> Found:
         return gather(cursor.fetchall(), wanted)
 
 
-# word in the address → the condition it makes of its value
-CONDITIONS: dict[str, Callable[[str], Q]] = {
-    "q": lambda v: Q(description__icontains=v) | Q(patient__pseudonym__icontains=v) | Q(study_uid=v),
-    "modality": lambda v: Q(modalities__contains=[v]),
-    "state": lambda v: Q(state=v),
-    "from": lambda v: Q(study_date__gte=v),
-    "to": lambda v: Q(study_date__lte=v),
-    "quality": lambda v: Q(image_quality__gte=int(v) / 100),
-    "poor": lambda v: Q(image_quality__lt=int(v) / 100),
-    "longitudinal": lambda v: Q(patient__longitudinal_quality__gte=int(v) / 100),
-    "urgent": lambda v: Q(priority__gte=int(v)),
-}
-
-
 def filtered(user: Any, query: Any) -> QuerySet[Study]:
-    """The user's studies that fit ?modality=, ?state=, ?q= (description, patient, UID), ?from=, ?to= (days), and the
-    scores' bounds in percent: ?quality= (at least), ?poor= (below), ?longitudinal=; ?urgent= (priority, 0 to 10)."""
-    rows = studies(user)
-    for name, condition in CONDITIONS.items():
-        value = (query.get(name) or "").replace("\0", "").strip()
-        whole = value.isdecimal() and len(value) <= 3
-        known = {"state": value in Study.State.values, "from": bool(day(value)), "to": bool(day(value))}
-        known |= dict.fromkeys(("quality", "poor", "longitudinal", "urgent"), whole)
-        if value and known.get(name, True):
-            rows = rows.filter(condition(value))
-    return rows
+    """The user's studies that fit an address's filters (`archive.filters`); what makes no sense is left out."""
+    return studies(user).filter(filters.condition(query))
 
 
 def access_study(user: Any, study_uid: str, need: str = "read") -> Study:

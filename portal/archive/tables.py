@@ -1,14 +1,12 @@
-"""The table of scans."""
+"""The tables of scans and of cohorts."""
 
 from __future__ import annotations
 
+from django.db.models import Q
+
+from portal.archive.filters import FILTERS
 from portal.archive.models import Study
-from portal.archive.queries import CONDITIONS
 from portal.core.tables import Column, Filter, Table
-
-MODALITIES = ("MG", "DX", "CR", "CT", "MR", "US")
-
-QUALITIES = (("50", "50 % and more"), ("70", "70 % and more"), ("85", "85 % and more"))
 
 SCANS = Table(
     "scans",
@@ -43,16 +41,24 @@ SCANS = Table(
         Column("state", "State", lambda s: Study.State(s.state).label),
         Column("arrived", "Arrived", lambda s: s.arrived_at, order="pk"),  # scans are numbered as they arrive
     ),
-    (
-        Filter("q", "Description, patient or UID", CONDITIONS["q"], kind="text"),
-        Filter("modality", "Modality", CONDITIONS["modality"], [(one, one) for one in MODALITIES]),
-        Filter("state", "State", CONDITIONS["state"], Study.State.choices),
-        Filter("quality", "Image quality", CONDITIONS["quality"], QUALITIES),
-        Filter("poor", "Poor images", CONDITIONS["poor"], (("50", "below 50 %"), ("70", "below 70 %"))),
-        Filter("longitudinal", "Scans over time", CONDITIONS["longitudinal"], QUALITIES),
-        Filter("urgent", "Priority", CONDITIONS["urgent"], (("1", "raised"), ("7", "high"), ("10", "at once"))),
-        Filter("from", "From", CONDITIONS["from"], kind="day"),
-        Filter("to", "to", CONDITIONS["to"], kind="day"),
-    ),
+    FILTERS,
     sort="-arrived",
+)
+
+COHORTS = Table(
+    "cohorts",
+    (
+        Column("name", "Cohort", lambda c: c.name, order="name", fixed=True),
+        Column("filters", "Filters", lambda c: "; ".join(f"{label} {value}" for label, value in c.words), css="words"),
+        Column("kind", "Studies", lambda c: "frozen" if c.frozen else "live", css="tight"),
+        Column("owner", "Made by", lambda c: str(c.owner or "")),
+        Column("shared", "Shared", lambda c: "yes" if c.shared else "no", css="tight"),
+        Column("made", "Made", lambda c: c.created_at, order="created_at", css="tight"),
+    ),
+    (
+        Filter("q", "Name or description", lambda v: Q(name__icontains=v) | Q(description__icontains=v), kind="text"),
+        Filter("kind", "Studies", lambda v: Q(frozen_at__isnull=v == "live"), (("live", "live"), ("frozen", "frozen"))),
+        Filter("shared", "Sharing", lambda v: Q(shared=v == "yes"), (("yes", "shared"), ("no", "private"))),
+    ),
+    sort="-made",
 )

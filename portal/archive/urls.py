@@ -3,6 +3,8 @@
 from django.urls import path, re_path
 
 from portal.archive import api, dicomweb, standardised, views
+from portal.archive.cohorts import api as cohorts_api
+from portal.archive.cohorts import views as cohorts
 from portal.archive.foreign import views as foreign
 
 S = r"^dicomweb/studies/(?P<study_uid>[0-9.]{1,64})"
@@ -40,6 +42,16 @@ urlpatterns = [
     path("api/v1/studies/<str:study_uid>/layers/", foreign.Layers.as_view()),
     path("api/v1/studies/<str:study_uid>/layers/<str:sop_uid>/", foreign.LayerDetail.as_view()),
     path("api/v1/standardised/", standardised.Standardised.as_view()),
+    path("api/v1/cohorts/", cohorts_api.CohortList.as_view()),
+    path("api/v1/cohorts/<int:pk>/", cohorts_api.CohortDetail.as_view()),
+    path("api/v1/cohorts/<int:pk>/freeze/", cohorts_api.CohortFreeze.as_view()),
+    path("api/v1/cohorts/<int:pk>/members/", cohorts_api.CohortMembers.as_view()),
+    path("cohorts/", cohorts.cohorts, name="cohorts"),
+    path("cohorts/new/", cohorts.new, name="cohort_new"),
+    path("cohorts/<int:pk>/", cohorts.detail, name="cohort"),
+    path("cohorts/<int:pk>/edit/", cohorts.edit, name="cohort_edit"),
+    path("cohorts/<int:pk>/freeze/", cohorts.freeze, name="cohort_freeze"),
+    path("cohorts/<int:pk>/remove/", cohorts.remove, name="cohort_remove"),
     path("scans/standardised/", standardised.page, name="standardised"),
     path("scans/", views.scans, name="scans"),
     path("scans/<str:study_uid>/layers/", foreign.layers, name="scan_layers"),

@@ -36,6 +36,7 @@ SCHEMA: dict[str, frozenset[str]] = {
     "case.changed": frozenset({"case", "programme", "state"}),
     "reading.submitted": frozenset({"assignment", "case"}),
     "reading.alerted": frozenset({"assignment", "case", "number"}),  # to its reader alone: the model differs
+    "reading.cancel_asked": frozenset({"assignment", "case", "number", "why"}),  # to its holder: please give it back
     "usage.changed": frozenset(),
     "membership.changed": frozenset(),  # for the server's end of a connection; browsers are not told
 }

@@ -54,7 +54,8 @@ class Column:
 class Filter:
     """One filter: `where` makes the condition from the value that the address gives.
 
-    kind  "choice" and "chips" take one of `choices`, "day" a date, "text" any words
+    kind   "choice" and "chips" take one of `choices`, "day" a date, "number" a whole number, "text" any words
+    extra  behind "More" until it is used
     """
 
     key: str
@@ -62,12 +63,15 @@ class Filter:
     where: Callable[[str], Q]
     choices: Choices = ()
     kind: str = "choice"
+    extra: bool = False
 
     def read(self, query: QueryDict) -> str:
         """The value in an address; empty when there is none, or none that this filter knows."""
         value = query.get(self.key, "").replace("\0", "").strip()[:LONGEST]
         if self.kind == "text" or value in {known for known, _ in self.choices}:
             return value
+        if self.kind == "number":
+            return value if value.isdecimal() and value.isascii() and len(value) <= 3 else ""
         return value if self.kind == "day" and day(value) else ""
 
 

@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
+from portal.archive.models import Cohort
 from portal.core import live, outbox, storage
 from portal.core.errors import Refused
 from portal.core.sealed import seal
 from portal.export.models import DataSet, Destination, Return
+from portal.export.scope import Scope
 from portal.export.send import NotSent, dimse, mllp, web
 from portal.export.sets import CONTAINERS, FORMATS
 from portal.export.sets.container import write
@@ -40,9 +42,16 @@ def advance(row: Return | DataSet, after: str, **fields: Any) -> bool:
 
 
 @transaction.atomic
-def ask_data_set(user: Any, programme: Programme, kind: str, container: str = "zip") -> DataSet:
-    """Queue a data set of a programme in a format (sets.FORMATS) and container (zip, tar); coordinators only."""
+def ask_data_set(
+    user: Any, programme: Programme, kind: str, container: str = "zip", cohort: Cohort | None = None
+) -> DataSet:
+    """Queue a data set of a programme in a format (sets.FORMATS) and container (zip, tar); coordinators only.
+
+    cohort  only the cases whose scans are in it
+    """
     if not is_coordinator(user, programme.organisation_id):
+        raise Refused("not_found", "Not found.", status=404)
+    if cohort and cohort.organisation_id != programme.organisation_id:
         raise Refused("not_found", "Not found.", status=404)
     if kind not in FORMATS:
         raise Refused("invalid", f"Formats are {', '.join(FORMATS)}.", status=422)
@@ -53,6 +62,8 @@ def ask_data_set(user: Any, programme: Programme, kind: str, container: str = "z
         programme=programme,
         format=kind,
         container=container,
+        cohort=cohort,
+        cohort_name=cohort.name if cohort else "",
         asked_by=user,
         state=DataSet.State.QUEUED,
     )
@@ -65,13 +76,17 @@ def build_data_set(data_set_pk: uuid.UUID | str) -> DataSet:
 
     A worker that dies leaves the row `building`, and the next one begins anew.
     """
-    row = DataSet.objects.select_related("programme").get(pk=data_set_pk)
+    row = DataSet.objects.select_related("programme", "cohort").get(pk=data_set_pk)
     if row.state == DataSet.State.QUEUED:
         advance(row, DataSet.State.BUILDING)
     if row.state != DataSet.State.BUILDING:
         return row
+    if row.cohort_name and row.cohort is None:
+        advance(row, DataSet.State.FAILED, error="The cohort was removed.")
+        return row
     about = {
         "programme": row.programme.slug,
+        **({"cohort": row.cohort_name, "cohort_filters": row.cohort.query} if row.cohort else {}),
         "format": row.format,
         "made_at": timezone.now(),
         "notice": "Research use only.",
@@ -81,7 +96,7 @@ def build_data_set(data_set_pk: uuid.UUID | str) -> DataSet:
             with transaction.atomic():  # one view of the programme for all tables
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                content = write(file, row.container, FORMATS[row.format].files(row.programme), about)
+                content = write(file, row.container, FORMATS[row.format].files(Scope(row.programme, row.cohort)), about)
             size = file.tell()
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()

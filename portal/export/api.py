@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.archive.cohorts.queries import access_cohort
 from portal.export import actions, queries
 from portal.export.delivery import file_of
 from portal.export.models import DataSet
@@ -26,6 +27,7 @@ class DataSetRequest(serializers.Serializer[dict[str, str]]):
 
     format = serializers.ChoiceField(choices=[(key, one.words) for key, one in FORMATS.items()])
     container = serializers.ChoiceField(choices=list(CONTAINERS.items()), default="zip")
+    cohort = serializers.IntegerField(required=False, help_text="Only the cases whose scans are in this cohort.")
 
 
 class DataSetSerializer(serializers.ModelSerializer[DataSet]):
@@ -35,8 +37,8 @@ class DataSetSerializer(serializers.ModelSerializer[DataSet]):
 
     class Meta:
         model = DataSet
-        fields = ["id", "format", "container", "state", "size", "sha256", "content_sha256", "error", "asked_at",
-                  "ready_at", "file"]  # fmt: skip
+        fields = ["id", "format", "container", "state", "size", "sha256", "content_sha256", "cohort_name", "error",
+                  "asked_at", "ready_at", "file"]  # fmt: skip
 
     def get_file(self, row: DataSet) -> str | None:
         """Its address."""
@@ -61,7 +63,8 @@ class DataSets(APIView):
         body = DataSetRequest(data=request.data)
         body.is_valid(raise_exception=True)
         wanted: dict[str, Any] = body.validated_data
-        row = actions.ask_data_set(request.user, programme, wanted["format"], wanted["container"])
+        cohort = access_cohort(request.user, wanted["cohort"]) if "cohort" in wanted else None
+        row = actions.ask_data_set(request.user, programme, wanted["format"], wanted["container"], cohort)
         return Response(DataSetSerializer(row).data, status=202)
 
 

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from portal.accounts.models import Organisation, User
+from portal.archive.models import Cohort
 from portal.core.states import StateModel, Table
 from portal.export.kinds import KINDS
 from portal.infer.models import Run
@@ -146,6 +147,9 @@ class DataSet(StateModel):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     programme = models.ForeignKey(Programme, on_delete=models.CASCADE, related_name="data_sets")
+    # only the cases whose scans are in it; its name stays when it is removed
+    cohort = models.ForeignKey(Cohort, on_delete=models.SET_NULL, null=True, related_name="data_sets")
+    cohort_name = models.CharField(max_length=80, blank=True)
     format = models.CharField(max_length=12)  # key of export.sets.FORMATS
     container = models.CharField(max_length=3, default="zip")  # key of export.sets.CONTAINERS
     asked_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)

@@ -13,20 +13,20 @@ from portal.accounts.queries import has_role, organisation_ids
 from portal.consensus.models import Truth
 from portal.core import storage
 from portal.export.models import DataSet, Destination, Return
+from portal.export.scope import Scope
 from portal.infer.models import CaseResult
-from portal.programmes.models import Programme
 from portal.programmes.queries import access_programme
 from portal.read.models import Mark, Reading
 
 
-def tables(programme: Programme) -> dict[str, Iterator[dict[str, Any]]]:
+def tables(scope: Scope) -> dict[str, Iterator[dict[str, Any]]]:
     """Name → rows: cases, readings, marks, truth, model."""
     return {
-        "cases": _cases(programme),
-        "readings": _readings(programme),
-        "marks": _marks(programme),
-        "truth": _truth(programme),
-        "model": _model(programme),
+        "cases": _cases(scope),
+        "readings": _readings(scope),
+        "marks": _marks(scope),
+        "truth": _truth(scope),
+        "model": _model(scope),
     }
 
 
@@ -67,8 +67,8 @@ def _reader(pk: int) -> str:
     return f"reader-{pk}"
 
 
-def _cases(programme: Programme) -> Iterator[dict[str, Any]]:
-    for case in programme.cases.select_related("study", "protocol").order_by("number").iterator(200):
+def _cases(scope: Scope) -> Iterator[dict[str, Any]]:
+    for case in scope.cases.select_related("study", "protocol").order_by("number").iterator(200):
         yield {
             "case": case.number,
             "study_uid": case.study.study_uid,
@@ -78,8 +78,8 @@ def _cases(programme: Programme) -> Iterator[dict[str, Any]]:
         }
 
 
-def _readings(programme: Programme) -> Iterator[dict[str, Any]]:
-    rows = Reading.objects.filter(case__programme=programme, state=Reading.State.SUBMITTED)
+def _readings(scope: Scope) -> Iterator[dict[str, Any]]:
+    rows = Reading.objects.filter(case__in=scope.cases, state=Reading.State.SUBMITTED)
     for row in rows.select_related("case", "assignment").order_by("pk").iterator(200):
         yield {
             "case": row.case.number,
@@ -91,8 +91,8 @@ def _readings(programme: Programme) -> Iterator[dict[str, Any]]:
         }
 
 
-def _marks(programme: Programme) -> Iterator[dict[str, Any]]:
-    rows = Mark.objects.filter(reading__case__programme=programme).select_related("reading__case").order_by("pk")
+def _marks(scope: Scope) -> Iterator[dict[str, Any]]:
+    rows = Mark.objects.filter(reading__case__in=scope.cases).select_related("reading__case").order_by("pk")
     for row in rows.iterator(200):
         yield {
             "case": row.reading.case.number,
@@ -107,8 +107,8 @@ def _marks(programme: Programme) -> Iterator[dict[str, Any]]:
         }
 
 
-def _truth(programme: Programme) -> Iterator[dict[str, Any]]:
-    for row in Truth.objects.filter(case__programme=programme).select_related("case").order_by("case__number"):
+def _truth(scope: Scope) -> Iterator[dict[str, Any]]:
+    for row in Truth.objects.filter(case__in=scope.cases).select_related("case").order_by("case__number"):
         yield {
             "case": row.case.number,
             "positive": row.positive,
@@ -119,8 +119,8 @@ def _truth(programme: Programme) -> Iterator[dict[str, Any]]:
         }
 
 
-def _model(programme: Programme) -> Iterator[dict[str, Any]]:
-    rows = CaseResult.objects.filter(run__study__cases__programme=programme)
+def _model(scope: Scope) -> Iterator[dict[str, Any]]:
+    rows = CaseResult.objects.filter(run__study__cases__in=scope.cases)
     for row in rows.select_related("run__study", "run__version__function").order_by("pk").iterator(200):
         yield {
             "study_uid": row.run.study.study_uid,

@@ -20,6 +20,7 @@ def data_sets(programmes: Iterable[Programme]) -> Table:
         (
             Column("state", "State", lambda d: DataSet.State(d.state).label, css="tight", fixed=True),
             Column("programme", "Programme", lambda d: d.programme.name, order="programme__name", fixed=True),
+            Column("cohort", "Cohort", lambda d: d.cohort_name),
             Column("format", "Format", lambda d: FORMATS[d.format].words),
             Column("asked", "Asked for", lambda d: d.asked_at, order="asked_at", css="tight"),
             Column("by", "By", lambda d: d.asked_by and str(d.asked_by)),

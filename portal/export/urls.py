@@ -12,6 +12,7 @@ urlpatterns = [
     re_path(r"^fhir/DiagnosticReport/(?P<report_id>\d{1,15})/?$", fhir.DiagnosticReportView.as_view()),
     path("api/v1/programmes/<slug:slug>/data-sets/", api.DataSets.as_view()),
     path("api/v1/programmes/<slug:slug>/data-sets/<uuid:data_set>/file/", api.DataSetFile.as_view()),
+    path("cohorts/<int:pk>/data-sets/", views.cohort_data_set, name="cohort_data_set"),
     path("data-sets/", views.data_sets, name="data_sets"),
     path("programmes/<slug:slug>/data-sets/", views.ask, name="ask_data_set"),
     path("programmes/<slug:slug>/data-sets/<uuid:data_set>/", views.download, name="data_set"),

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
+from portal.archive.cohorts.queries import access_cohort
 from portal.core import bulk
 from portal.core.errors import Refused
 from portal.export import actions, queries, tables
@@ -136,10 +137,28 @@ def destination_edit(request: HttpRequest, destination_id: int | None = None) ->
 def destination_test(request: HttpRequest, destination_id: int) -> HttpResponse:
     """Ask a destination whether it is there."""
     organisation = request.organisation  # type: ignore[attr-defined]
-    rows = queries.destinations(request.user).filter(organisation_id=organisation.pk if organisation else 0)
+    require_role(request.user, organisation, Role.PACS_ADMIN)
+    rows = queries.destinations(request.user).filter(organisation=organisation)
     row = get_object_or_404(rows, pk=destination_id)
     try:
         messages.success(request, f"{actions.test_destination(request.user, row)}.")
     except Refused as error:
         messages.error(request, error.message)
     return redirect("destinations")
+
+
+@login_required
+@require_POST
+def cohort_data_set(request: HttpRequest, pk: int) -> HttpResponse:
+    """Queue a data set of the cases of a programme whose scans are in a cohort; `what` is <programme>/<format>."""
+    cohort = access_cohort(request.user, pk)
+    slug, _, kind = request.POST.get("what", "").partition("/")
+    programme = access_programme(request.user, slug, "manage")
+    try:
+        actions.ask_data_set(request.user, programme, kind, cohort=cohort)
+        messages.success(request, f"A data set of {programme} with the scans of {cohort} is being made.")
+    except Refused as error:
+        if error.status == 404:
+            raise Http404 from error
+        messages.error(request, error.message)
+    return redirect("data_sets")

@@ -32,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     Page("Reading", "data_sets", "Data sets", "database", _for(Role.COORDINATOR)),
     Page("Reading", "scores", "Scores", "trophy", _for(Role.READER, Role.COORDINATOR)),
     Page("Scans", "scans", "Scans", "images", EVERYONE - {Role.ACCOUNT_ADMIN}),
+    Page("Scans", "cohorts", "Cohorts", "filter", EVERYONE - {Role.ACCOUNT_ADMIN}),
     Page("Scans", "upload", "Upload", "upload", _for(Role.COORDINATOR, Role.PACS_ADMIN, Role.ENGINEER)),
     Page("Scans", "functions", "Functions", "brain-circuit", _for(Role.ENGINEER, Role.COORDINATOR, Role.AUDITOR)),
     Page("Doors", "receipts", "Received", "inbox", _for(Role.PACS_ADMIN)),

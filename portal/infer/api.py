@@ -13,9 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.archive.cohorts.queries import access_cohort
 from portal.archive.queries import access_study
 from portal.functions.queries import choose
 from portal.infer import actions, queries
+from portal.infer.cohorts import run_over
 from portal.infer.models import Run
 
 
@@ -96,3 +98,14 @@ class RunMatrix(APIView):
         response["ETag"] = tag
         response["Cache-Control"] = "private, max-age=31536000, immutable"
         return response
+
+
+class CohortRuns(APIView):
+    """Run a function over the scans of a cohort: `{"version": id}` → `{"queued", "passed"}`."""
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT, operation_id="cohort_runs")
+    def post(self, request: Request, pk: int) -> Response:
+        cohort = access_cohort(request.user, pk)
+        wanted = request.data.get("version") if isinstance(request.data, dict) else None
+        queued, passed = run_over(request.user, cohort, wanted)  # type: ignore[arg-type]
+        return Response({"queued": queued, "passed": passed})

@@ -22,4 +22,8 @@ class InferConfig(AppConfig):
     verbose_name = "Infer"
 
     def ready(self) -> None:
+        from portal.archive.cohorts import queries
+        from portal.infer.cohorts import offer
+
         celeryd_init.connect(check_worker)
+        queries.offer(offer)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from portal.archive.cohorts.queries import access_cohort
 from portal.archive.queries import access_study, organisations
 from portal.core import blinding, bulk
 from portal.core.errors import Refused
 from portal.functions.queries import choose, functions
-from portal.infer import actions, queries
+from portal.infer import actions, cohorts, queries
 from portal.infer.models import Run
 from portal.infer.tables import RUNS
 from portal.ingest.queries import as_uuid
@@ -107,3 +109,19 @@ def runs_retry(request: HttpRequest, slug: str) -> HttpResponse:
     rows = [row for row in rows if row.version.function_id == function.pk]
     bulk.each(request, rows, actions.retry, "run", "runs", "waiting again")
     return bulk.back(request, reverse("function_runs", args=[slug]))
+
+
+@login_required
+@require_POST
+def cohort_runs(request: HttpRequest, pk: int) -> HttpResponse:
+    """Run a function over the scans of a cohort."""
+    cohort = access_cohort(request.user, pk)
+    try:
+        queued, passed = cohorts.run_over(request.user, cohort, request.POST.get("version"))  # type: ignore[arg-type]
+        rest = f" {passed} it does not fit or has seen." if passed else ""
+        messages.success(request, f"{queued} run{'' if queued == 1 else 's'} queued.{rest}")
+    except Refused as error:
+        if error.status == 404:
+            raise Http404 from error
+        messages.error(request, error.message)
+    return redirect("cohort", cohort.pk)

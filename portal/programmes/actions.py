@@ -40,13 +40,14 @@ def make_cases(study_pk: int) -> list[Case]:
     made = []
     for programme in Programme.objects.filter(organisation=study.organisation_id, active=True):
         if rules.belongs(*filed, programme.modalities, programme.body_parts):
-            made.append(_make_case(programme, study))
+            made.append(make_case(programme, study))
     for case in made:
         open_if_ready(case)
     return made
 
 
-def _make_case(programme: Programme, study: Study) -> Case:
+def make_case(programme: Programme, study: Study) -> Case:
+    """A study's case in a programme, with the next number; twice has the effect of once."""
     with transaction.atomic():
         Programme.objects.select_for_update().get(pk=programme.pk)  # numbers have no gaps and no doubles
         last = programme.cases.aggregate(last=Max("number"))["last"] or 0
@@ -241,6 +242,7 @@ def _give_back(assignment: Assignment) -> bool:
     with transaction.atomic():
         moved = assignment.advance(Assignment.State.OFFERED, reader=None, claimed_at=None, expires_at=None)
         if moved:
+            Assignment.objects.filter(pk=assignment.pk).update(given_back=F("given_back") + 1)
             _announce_offer(assignment)
     return moved
 

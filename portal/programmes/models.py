@@ -185,6 +185,7 @@ class Assignment(StateModel):
     claimed_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
+    given_back = models.PositiveSmallIntegerField(default=0)  # claims of it that were given back, or whose time ran out
 
     class Meta:
         constraints = [

@@ -6,7 +6,12 @@ class ReadConfig(AppConfig):
     verbose_name = "Read"
 
     def ready(self) -> None:
+        from portal.archive.cohorts import queries as cohorts
         from portal.core import blinding
+        from portal.read import findings
         from portal.read.sight import hides_model
+        from portal.read.workitems.capabilities import register
 
         blinding.register(hides_model)
+        register()
+        cohorts.register("finding", "Called present by models", findings.count)

@@ -76,3 +76,27 @@ class Mark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool} on {self.sop_uid}"
+
+
+class WorkitemClaim(models.Model):
+    """A claim made by UPS-RS (PS3.18 section 11.7): who holds which round of an assignment under which Transaction UID.
+
+    A round of an assignment is one work item. A claim that was given back, or ran out, ends its work item as
+    CANCELED, and the next round is another: `round` is `Assignment.given_back` at the claim.
+    """
+
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="workitem_claims")
+    round = models.PositiveSmallIntegerField()
+    reader = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    transaction_uid = models.CharField(max_length=64)
+    claimed_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)  # given back under this transaction
+    progress = models.JSONField(default=dict)  # {"percent", "words"} as reported
+    reason = models.JSONField(default=dict)  # {"words", "code"} why it was given back
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["assignment", "round"], name="workitem_claimed_once")]
+        indexes = [models.Index(fields=["reader", "-claimed_at"], name="workitem_claims_of")]
+
+    def __str__(self) -> str:
+        return f"claim {self.round} of {self.assignment_id}"

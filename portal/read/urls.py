@@ -1,10 +1,17 @@
 """The reading room and the worklist."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from portal.read import api, views
+from portal.read.workitems import views as workitems
+
+W = r"^dicomweb/workitems/(?P<uid>[0-9.]{1,64})"
 
 urlpatterns = [
+    re_path(r"^dicomweb/workitems/?$", workitems.worklist),
+    re_path(W + r"/?$", workitems.workitem),
+    re_path(W + r"/state/?$", workitems.state),
+    re_path(W + r"/cancelrequest/?$", workitems.cancel_request),
     path("worklist/", views.worklist, name="worklist"),
     path("worklist/next/", views.next_case, name="next_case"),
     path("read/<uuid:assignment>/", views.read, name="read"),

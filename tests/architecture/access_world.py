@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
-from portal.archive.models import Instance
+from portal.archive.models import Cohort, Instance
 from portal.billing.models import LedgerEntry
 from portal.check.models import SeriesCheck, StudyCheck
 from portal.consensus.models import Truth
@@ -28,6 +28,7 @@ from portal.ingest.models import HeaderRule, Receipt, Source
 from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
+from portal.read.workitems.rules import uid_of
 from portal.reports.models import Report
 from tests.factories.peers import peer as dicom_peer
 from tests.factories.reading import Cast, answers, open_case
@@ -64,7 +65,7 @@ class World:
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
                  "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
-                 "view_name")  # fmt: skip
+                 "view_name", "workitem", "cohort_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
@@ -142,6 +143,7 @@ class World:
             organisation=lakeside, kind="reading", quantity=1, key="lakesides-ledger", words="Read"
         )
         view = save_view(alice, lakeside, "scans", "Alices own view", "state=settled")
+        cohort = Cohort.objects.create(organisation=lakeside, owner=carol, name="Lakesides own cohort", shared=True)
         made = StudyCheck.objects.create(organisation=lakeside, study=case.study, study_revision=4, state="done")
         alert = SeriesCheck.objects.create(
             organisation=lakeside, study=case.study, series=image.series, check_made=made, state="held",
@@ -172,6 +174,9 @@ class World:
             "programme": case.programme.slug,
             "case": case.number,
             "assignment": held.pk,
+            "cohort": cohort.pk,
+            "cohort_name": cohort.name,
+            "workitem": uid_of(held.pk, 0),
             "answers": answers(True),
             "key": uuid.uuid4(),
             "study_uid": case.study.study_uid,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,61 +18,41 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.architecture.access_bodies import PACS, PEER, RULE, SOURCE, WIRE
+from tests.architecture.access_routes import (
+    ALICE,
+    ALL,
+    BOTH,
+    CAROL,
+    CASE,
+    COHORT,
+    DAVE,
+    DECIDES,
+    ERIN,
+    FRAMES,
+    FUNCTION,
+    GET,
+    GRACE,
+    HELD,
+    INSTANCE,
+    PANEL,
+    POST,
+    PROGRAMME,
+    READS,
+    REGISTRY,
+    RUNS,
+    SENDS,
+    SERIES,
+    STUDY,
+    WADO_URI,
+    WORKITEM,
+    WORKLIST,
+    Route,
+)
 from tests.architecture.access_world import LAKESIDE, OUTSIDERS, World
 from tests.factories.archive import plain_static
 
 __all__ = ["plain_static"]
 pytestmark = pytest.mark.django_db
-
-READS = {"alice", "bob", "carol", "erin", "dave", "ada"}  # every role but the account administrator's
-SENDS = RUNS = {"carol", "erin", "dave"}
-DECIDES = {"carol", "dave"}
-PANEL = {"alice", "bob", "carol", "erin", "ada"}
-REGISTRY = {"carol", "erin", "dave", "ada"}
-ALL = set(LAKESIDE)
-ALICE, CAROL, DAVE, ERIN, GRACE = {"alice"}, {"carol"}, {"dave"}, {"erin"}, {"grace"}
-
-
-@dataclass
-class Route:
-    """Who may do what at one address.
-
-    get, post, put  who may, of Lakeside's people; None: nobody, the method is not known
-    query           what a GET asks behind the question mark, in the same way
-    body            what is sent: text stands for the world's object of that name where there is one
-    ids             parameter of the address → name of the world's object
-    shows           lists: an object that must stand in the answer for `seen_by`, and in nobody else's
-    own             what is shown or changed is always one's own: outsiders are answered, about theirs
-    """
-
-    get: set[str] | None = None
-    post: set[str] | None = None
-    put: set[str] | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    ids: Mapping[str, str] = field(default_factory=dict)
-    shows: str = ""
-    seen_by: set[str] = field(default_factory=set)
-    own: frozenset[str] = frozenset()
-
-    @property
-    def shown_by(self) -> str:
-        return "post" if self.get is None else "get"
-
-    def may(self, method: str) -> set[str] | None:
-        return getattr(self, method, None)
-
-
-GET, POST, BOTH = frozenset({"get"}), frozenset({"post"}), frozenset({"get", "post"})
-PROGRAMME = {"slug": "programme"}
-CASE = {"slug": "programme", "number": "case"}
-FUNCTION = {"slug": "function"}
-HELD = {"assignment_id": "assignment"}
-WADO_URI = {"requestType": "WADO", "studyUID": "study_uid", "seriesUID": "series_uid", "objectUID": "sop_uid"}
-STUDY = "dicomweb/studies/<study_uid>"
-SERIES = f"{STUDY}/series/<series_uid>"
-INSTANCE = f"{SERIES}/instances/<sop_uid>"
-FRAMES = f"{INSTANCE}/frames/<numbers>"
 
 ROUTES: dict[str, Route] = {
     "": Route(get=ALL, own=GET),
@@ -179,7 +159,26 @@ ROUTES: dict[str, Route] = {
     "scans/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
     "api/v1/standardised/": Route(get=ALL, own=GET),
     "scans/standardised/": Route(get=DAVE, own=GET),
+    "dicomweb/workitems": Route(get=ALL, own=GET, shows="workitem", seen_by=WORKLIST),
+    "dicomweb/workitems/<uid>": Route(get=WORKLIST, post=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/state": Route(put=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/cancelrequest": Route(post=WORKLIST, ids=WORKITEM),
     "dicomweb/wado": Route(get=READS, query=WADO_URI),
+    "cohorts/": Route(get=READS, own=GET, shows="cohort_name", seen_by=READS),
+    "cohorts/new/": Route(get=READS, post=READS, own=BOTH, body={"name": "Mine"}),
+    "cohorts/<pk>/": Route(get=READS, ids=COHORT),
+    "cohorts/<pk>/edit/": Route(get=CAROL, post=CAROL, ids=COHORT, body={"name": "Renamed"}),
+    "cohorts/<pk>/freeze/": Route(post=CAROL, ids=COHORT),
+    "cohorts/<pk>/remove/": Route(post=CAROL, ids=COHORT),
+    "cohorts/<pk>/cases/": Route(post=CAROL, ids=COHORT, body={"programme": "programme"}),
+    "cohorts/<pk>/runs/": Route(post=RUNS, ids=COHORT, body={"version": "version"}),
+    "cohorts/<pk>/data-sets/": Route(post=CAROL, ids=COHORT, body={"what": "screening-mammography/csv"}),
+    "api/v1/cohorts/": Route(get=ALL, post=READS, own=BOTH, body={"name": "Mine"}, shows="cohort_name", seen_by=READS),
+    "api/v1/cohorts/<pk>/": Route(get=READS, patch=CAROL, delete=CAROL, ids=COHORT, body={"name": "Renamed"}),
+    "api/v1/cohorts/<pk>/freeze/": Route(post=CAROL, ids=COHORT),
+    "api/v1/cohorts/<pk>/members/": Route(get=READS, ids=COHORT, shows="study_uid", seen_by=READS),
+    "api/v1/cohorts/<pk>/cases/": Route(post=CAROL, ids=COHORT, body={"programme": "programme"}),
+    "api/v1/cohorts/<pk>/runs/": Route(post=RUNS, ids=COHORT, body={"version": "version"}),
     "scans/": Route(get=READS, own=GET, shows="study_uid", seen_by=READS),
     "scans/<study_uid>/": Route(get=READS),
     "scans/<study_uid>/output/": Route(get=READS, post=RUNS),

@@ -43,6 +43,10 @@ PAGES = [
     ("carol", f"/programmes/{PROGRAMME}/settings/"),
     ("carol", "/functions/"),
     ("carol", "/data-sets/"),
+    ("carol", "/cohorts/"),
+    ("carol", "/cohorts/new/?modality=MG&sex=F"),
+    ("carol", "/cohorts/1/"),
+    ("carol", "/cohorts/1/edit/"),
     ("erin", "/"),
     ("dave", "/"),
     ("dave", "/ingest/"),
@@ -96,6 +100,8 @@ def read_case(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
     answers = {"recall": False, "malignancy": 3, "birads": "1", "density": "B", "comment": ""}
     body = {"answers": answers, "marks": [], "active_ms": 41_000, "key": str(uuid.uuid4())}
     alice.post(f"/api/v1/assignments/{claim['id']}/submit/", body)
+    cohort = {"name": "Mammograms", "description": "For the pages", "query": {"modality": "MG"}}
+    assert stack.as_("carol").post("/api/v1/cohorts/", cohort)["id"] == 1
     wait_for(
         lambda: stack.query("SELECT 1 FROM second_read_comparison WHERE sentence <> ''"), 60, "the reading is compared"
     )

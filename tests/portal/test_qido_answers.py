@@ -227,7 +227,9 @@ def test_capabilities(org: Organisation, root: str, session: requests.Session, s
             for param in request.findall(f"{WADL}param[@style='query']"):
                 name = param.get("name", "")
                 found = session.get(f"{root}/{path.format(**some)}", params={name: ""})
-                assert found.status_code == 200, (path, name, found.text)
+                # dave reads nothing: his worklist is empty
+                wanted = 204 if path == "workitems" else 200
+                assert found.status_code == wanted, (path, name, found.text)
                 asked += 1
     assert asked > 150
     assert session.get(f"{root}/", headers={"Accept": "image/png"}).status_code == 406

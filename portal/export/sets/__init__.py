@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from portal.export.sets import coco, crowd, mrmc, nifti, tables
-from portal.programmes.models import Programme
+from portal.export.scope import Scope
+from portal.export.sets import coco, crowd, mrmc, nifti, tables, training
 
 Files = Iterator[tuple[str, Iterator[bytes]]]
 
@@ -16,7 +16,7 @@ class Format:
     """words  for people; files  makes (name, pieces) of each file, in the same order each time"""
 
     words: str
-    files: Callable[[Programme], Files]
+    files: Callable[[Scope], Files]
 
 
 FORMATS: dict[str, Format] = {
@@ -26,6 +26,7 @@ FORMATS: dict[str, Format] = {
     "coco": Format("COCO: PNG images, boxes and outlines", coco.files),
     "nifti": Format("NIfTI: volumes and masks", nifti.files),
     "nnunet": Format("nnU-Net: a raw data set folder", nifti.nnunet_files),
+    "training": Format("Training folder: DICOM files and labels", training.files),
     "imrmc": Format("iMRMC: reader study ratings", mrmc.imrmc_files),
     "mrmcaov": Format("MRMCaov: reader study ratings for R", mrmc.mrmcaov_files),
     "crowdkit": Format("Crowd-Kit: task, worker, label", crowd.files),

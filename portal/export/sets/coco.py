@@ -16,21 +16,21 @@ from portal.archive.models import Instance
 from portal.archive.render import Look, picture
 from portal.core import storage
 from portal.core.errors import Refused
+from portal.export.scope import Scope
 from portal.export.sets.common import cases, images, labels_of
 from portal.export.shapes import Shape, outline
-from portal.programmes.models import Programme
 
 PNG = Look(kind="image/png")
 
 
-def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """images/*.png, annotations/truth.json, annotations/readers.json (each with `reader`), annotations/model.json
     (detections with scores, as pycocotools' loadRes takes them), left_out.json of images that make no picture."""
-    categories: dict[str, int] = {name: number for number, name in enumerate(labels_of(programme).values(), 1)}
+    categories: dict[str, int] = {name: number for number, name in enumerate(labels_of(scope).values(), 1)}
     listed: list[dict[str, Any]] = []
     found: dict[str, list[dict[str, Any]]] = {"truth": [], "readers": [], "model": []}
     left_out = []
-    for one in cases(programme):
+    for one in cases(scope):
         drawn = {"truth": one.decided, "readers": [s for shapes in one.readers.values() for s in shapes],
                  "model": [s for shapes in one.model.values() for s in shapes]}  # fmt: skip
         every = [shape for shapes in drawn.values() for shape in shapes]
@@ -55,7 +55,7 @@ def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
         for number, row in enumerate(rows, 1):
             row["id"] = number
     about = {
-        "info": {"description": f"{programme.name}. Research use only.", "version": "1", "contributor": "Concord"},
+        "info": {"description": f"{scope.name}. Research use only.", "version": "1", "contributor": "Concord"},
         "licenses": [],
         "images": listed,
         "categories": [{"id": number, "name": name, "supercategory": "finding"} for name, number in categories.items()],

@@ -9,10 +9,11 @@ from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance
 from portal.consensus.models import Truth
 from portal.export.returns.contents import run_shapes
+from portal.export.scope import Scope
 from portal.export.shapes import Shape, of_box, of_mark
 from portal.infer.models import Run
 from portal.infer.queries import newest_runs
-from portal.programmes.models import Assignment, Case, Programme
+from portal.programmes.models import Assignment, Case
 from portal.read.models import Reading
 from portal.read.queries import mark_json
 
@@ -33,10 +34,10 @@ class CaseFiles:
         return f"case-{self.case.number:05d}"
 
 
-def labels_of(programme: Programme) -> dict[str, str]:
+def labels_of(scope: Scope) -> dict[str, str]:
     """Code → name of every label that any version of the protocol had, in order."""
     found: dict[str, str] = {}
-    for protocol in programme.protocols.order_by("number"):
+    for protocol in scope.protocols.order_by("number"):
         found |= {str(label["code"]): str(label["name"]) for label in protocol.labels}
     return found
 
@@ -53,10 +54,10 @@ def readings(case: Case) -> list[Reading]:
     return list(rows.order_by("submitted_at", "pk"))
 
 
-def cases(programme: Programme) -> Iterator[CaseFiles]:
+def cases(scope: Scope) -> Iterator[CaseFiles]:
     """Every case that was read or settled, in order, one at a time."""
-    labels = labels_of(programme)
-    for case in programme.cases.select_related("study", "protocol").order_by("number").iterator(50):
+    labels = labels_of(scope)
+    for case in scope.cases.select_related("study__patient", "protocol").order_by("number").iterator(50):
         truth = Truth.objects.filter(case=case).first()
         read = readings(case)
         if truth is None and not read:

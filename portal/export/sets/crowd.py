@@ -6,31 +6,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from portal.consensus.models import Truth
+from portal.export.scope import Scope
 from portal.export.sets.common import reader_name, readings
 from portal.export.sets.tables import csv_pieces
-from portal.programmes.models import Programme
 
 
-def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """answers/<question>.csv and ground_truth/<question>.csv for yes-no questions and choices; several choices one by
     one as `<task>/<choice>` with labels 0 and 1."""
     questions: dict[str, dict[str, Any]] = {}
-    for protocol in programme.protocols.order_by("number"):
+    for protocol in scope.protocols.order_by("number"):
         questions |= {q["key"]: q for q in protocol.form if q["type"] in {"boolean", "choice", "multi"}}
     for key, question in questions.items():
-        yield f"answers/{key}.csv", csv_pieces(_answers(programme, question), ["task", "worker", "label"])
-        yield f"ground_truth/{key}.csv", csv_pieces(_truth(programme, question), ["task", "label"])
+        yield f"answers/{key}.csv", csv_pieces(_answers(scope, question), ["task", "worker", "label"])
+        yield f"ground_truth/{key}.csv", csv_pieces(_truth(scope, question), ["task", "label"])
 
 
-def _answers(programme: Programme, question: dict[str, Any]) -> Iterator[list[Any]]:
-    for case in programme.cases.order_by("number").iterator(200):
+def _answers(scope: Scope, question: dict[str, Any]) -> Iterator[list[Any]]:
+    for case in scope.cases.order_by("number").iterator(200):
         for reading in readings(case):
             for task, label in labels(f"case-{case.number:05d}", question, reading.answers.get(question["key"])):
                 yield [task, reader_name(reading.reader_id), label]
 
 
-def _truth(programme: Programme, question: dict[str, Any]) -> Iterator[list[Any]]:
-    rows = Truth.objects.filter(case__programme=programme).select_related("case").order_by("case__number")
+def _truth(scope: Scope, question: dict[str, Any]) -> Iterator[list[Any]]:
+    rows = Truth.objects.filter(case__in=scope.cases).select_related("case").order_by("case__number")
     for row in rows.iterator(200):
         for task, label in labels(f"case-{row.case.number:05d}", question, row.answers.get(question["key"])):
             yield [task, label]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from portal.consensus.models import Truth
+from portal.export.scope import Scope
 from portal.export.sets.common import reader_name, readings
 from portal.export.sets.tables import csv_pieces
-from portal.programmes.models import Programme
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Rating:
     rating: float
 
 
-def ratings(programme: Programme) -> Iterator[Rating]:
+def ratings(scope: Scope) -> Iterator[Rating]:
     """Every rating of the programme, by case and reader."""
-    for case in programme.cases.select_related("protocol").order_by("number").iterator(200):
+    for case in scope.cases.select_related("protocol").order_by("number").iterator(200):
         truth = Truth.objects.filter(case=case).first()
         key = next((q["key"] for q in case.protocol.form if q["type"] == "scale"), None)
         if truth is None or truth.positive is None or key is None:
@@ -42,15 +42,15 @@ def ratings(programme: Programme) -> Iterator[Rating]:
                 yield Rating(name, treatment, f"case-{case.number:05d}", int(truth.positive), float(value))
 
 
-def imrmc_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def imrmc_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """<programme>.imrmc"""
-    yield f"{programme.slug}.imrmc", iter([imrmc(list(ratings(programme)), programme.name)])
+    yield f"{scope.slug}.imrmc", iter([imrmc(list(ratings(scope)), scope.name)])
 
 
-def mrmcaov_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def mrmcaov_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """<programme>.csv and how R reads it."""
-    yield f"{programme.slug}.csv", mrmcaov(ratings(programme))
-    yield "read.R", iter([R.format(file=f"{programme.slug}.csv").encode()])
+    yield f"{scope.slug}.csv", mrmcaov(ratings(scope))
+    yield "read.R", iter([R.format(file=f"{scope.slug}.csv").encode()])
 
 
 R = """library(MRMCaov)

@@ -27,9 +27,9 @@ from portal.archive.files import local_copy
 from portal.archive.models import Instance
 from portal.core import storage
 from portal.core.errors import Refused
+from portal.export.scope import Scope
 from portal.export.sets.common import CaseFiles, cases, images, labels_of
 from portal.export.shapes import Shape, mask
-from portal.programmes.models import Programme
 
 Volume = NDArray[Any]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -46,12 +46,12 @@ class Stack:
     shape: tuple[int, int]
 
 
-def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """images/<case>-<series>.nii.gz, masks/<case>-<series>_<who>.nii.gz where somebody drew, labels.json (name →
     value), left_out.json of images that cannot be decoded. Who is `truth` or a reader; later labels lie on top."""
-    values = label_values(programme)
+    values = label_values(scope)
     left_out: list[dict[str, str]] = []
-    for one in cases(programme):
+    for one in cases(scope):
         for stack in stacks(one):
             try:
                 volume, affine = read(stack)
@@ -68,14 +68,14 @@ def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
         yield "left_out.json", iter([_json(left_out)])
 
 
-def nnunet_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def nnunet_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Dataset001_<Name>/: every volume of a settled case with the mask on which more than half of its readers agree,
     or where nobody drew an outline, the truth's boxes."""
-    values = label_values(programme)
-    name = re.sub(r"[^A-Za-z0-9]", "", programme.name.title()) or "Concord"
+    values = label_values(scope)
+    name = re.sub(r"[^A-Za-z0-9]", "", scope.name.title()) or "Concord"
     root, channels, count = f"Dataset001_{name}", set[str](), 0
     left_out: list[dict[str, str]] = []
-    for one in cases(programme):
+    for one in cases(scope):
         if one.truth is None:
             continue
         for stack in stacks(one):
@@ -97,7 +97,7 @@ def nnunet_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
         "numTraining": count,
         "file_ending": ".nii.gz",
         "name": name,
-        "description": f"{programme.name}. Research use only.",
+        "description": f"{scope.name}. Research use only.",
     }
     yield f"{root}/dataset.json", iter([_json(told)])
     if left_out:
@@ -108,9 +108,9 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
-def label_values(programme: Programme) -> dict[str, int]:
+def label_values(scope: Scope) -> dict[str, int]:
     """Name → value in masks; marks without a label of the protocol count as "Finding"."""
-    names = dict.fromkeys([*labels_of(programme).values(), "Finding"])
+    names = dict.fromkeys([*labels_of(scope).values(), "Finding"])
     return {name: number for number, name in enumerate(names, 1)}
 
 

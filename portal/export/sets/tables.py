@@ -10,22 +10,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from portal.export import queries
-from portal.programmes.models import Programme
+from portal.export.scope import Scope
 
 
-def files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """<name>.csv and <name>.json of each table."""
-    return _files(queries.tables(programme), ("csv", "json"))
+    return _files(queries.tables(scope), ("csv", "json"))
 
 
-def csv_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def csv_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """<name>.csv of each table."""
-    return _files(queries.tables(programme), ("csv",))
+    return _files(queries.tables(scope), ("csv",))
 
 
-def json_files(programme: Programme) -> Iterator[tuple[str, Iterator[bytes]]]:
+def json_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     """<name>.json of each table."""
-    return _files(queries.tables(programme), ("json",))
+    return _files(queries.tables(scope), ("json",))
 
 
 def _files(

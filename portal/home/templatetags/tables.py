@@ -33,8 +33,8 @@ def table_tools(context: Context, what: str) -> dict[str, Any]:
         for view in saved_views(request.user, request.organisation, page.table.name)
     ]
 
-    def fields(chips: bool) -> list[dict[str, Any]]:
-        wanted = [one for one in page.table.filters if (one.kind == "chips") == chips]
+    def fields(chips: bool, extra: bool = False) -> list[dict[str, Any]]:
+        wanted = [one for one in page.table.filters if (one.kind == "chips") == chips and one.extra == extra]
         return [{"filter": one, "value": page.values[one.key]} for one in wanted]
 
     return {
@@ -44,6 +44,8 @@ def table_tools(context: Context, what: str) -> dict[str, Any]:
         "what": what,
         "chips": fields(True),
         "fields": fields(False),
+        "extras": fields(False, extra=True),
+        "extras_used": sum(bool(one["value"]) for one in fields(False, extra=True)),
         "filter_keeps": page.kept(*(one.key for one in page.table.filters if one.kind != "chips")),
         "column_keeps": page.kept(COLUMN),
         "choices": [(c, c.key in page.keys) for c in page.table.columns if not c.fixed],

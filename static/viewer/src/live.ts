@@ -46,3 +46,10 @@ export function progressed(event: LiveEvent, bundle: Bundle): boolean {
   if (run) Object.assign(run, { progress: event.data["progress"], stage: event.data["stage"], state: "running" });
   return true;
 }
+
+/** What the reader is asked by others, in words; empty for other events. */
+export function askedBack(event: LiveEvent): string {
+  if (event.type !== "reading.cancel_asked") return "";
+  const why = String(event.data["why"]);
+  return `You are asked to give case ${String(event.data["number"])} back${why ? `: ${why}` : ""}`;
+}

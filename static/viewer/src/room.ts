@@ -8,7 +8,7 @@ import { activate, start } from "./engine/setup";
 import { Stage } from "./engine/stage";
 import { kept, missing } from "./form";
 import { command } from "./keys";
-import { aboutOutput, connect, progressed, type LiveEvent } from "./live";
+import { aboutOutput, askedBack, connect, progressed, type LiveEvent } from "./live";
 import { alike } from "./marks";
 import { outlines } from "./outlines";
 import type { Answer, Answers, Bundle, Draft, Mark, Page } from "./types";
@@ -283,7 +283,7 @@ export class ReadingRoom extends LitElement {
       if (!progressed(event, this.bundle)) void this.refreshModel();
     } else if (event.type === "reading.alerted") {
       this.alerted = { id: String(event.data["assignment"]), number: Number(event.data["number"]) };
-    }
+    } else this.notice = askedBack(event) || this.notice;
     this.requestUpdate();
   }
 
