@@ -7,6 +7,6 @@ class ReadConfig(AppConfig):
 
     def ready(self) -> None:
         from portal.core import blinding
-        from portal.read.sight import hides_model
+        from portal.read.sight import CONCERNS, hidden_studies
 
-        blinding.register(hides_model)
+        blinding.register(hidden_studies, CONCERNS)
