@@ -137,7 +137,8 @@ def configure(home: Home) -> None:
     """Set Django up in this process with a portal's own settings; what imports models comes after this."""
     os.environ.update({name: value for name, value in home.env("app").items() if value != "0"})  # ports not known here
     django.setup()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # senders that are cut off say so very often
 
 
 def row(*cells: object) -> None:

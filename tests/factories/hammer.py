@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -199,30 +199,42 @@ class Hammer:
         return True
 
     # --- afterwards --------------------------------------------------------------------------------
-    def drain(self, seconds: float) -> None:
-        """Wait until everything that was received has gone on."""
+    def drain(self, seconds: float) -> int:
+        """Wait until everything that was received has gone on, at most so long; returns how much has not."""
         waiting = "SELECT count(*) AS n FROM ingest_receipt WHERE state IN ('received', 'deidentified')"
-        wait_for(lambda: self.stack.query(waiting)[0]["n"] == 0, seconds, "all that was received is archived")
+        end = time.monotonic() + seconds
+        while (left := int(self.stack.query(waiting)[0]["n"])) and time.monotonic() < end:
+            time.sleep(0.5)
+        return left
 
-    def faults(self) -> dict[str, list[str]]:
-        """Kind of fault → SOP Instance UIDs."""
-        there = dict(self._landed())
-        archived = self.stack.query(
+    def kept(self) -> dict[str, list[str]]:
+        """Kind of fault → SOP Instance UIDs: of what lies in the identity zone's store."""
+        there = self._landed()
+        return {
+            "acknowledged, and not in the store": [uid for uid in self.acknowledged if uid not in there],
+            "in the store with other bytes": [uid for uid, got in there.items() if got != {self.tried[uid].data_set}],
+        }
+
+    def archived(self) -> dict[str, list[str]]:
+        """Kind of fault → SOP Instance UIDs: of what the archive should have, and of what WADO-RS gives."""
+        rows = self.stack.query(
             "SELECT i.sop_uid, count(*) AS n FROM archive_instance i JOIN accounts_organisation o"
             " ON o.id = i.organisation_id WHERE o.slug = 'bench' GROUP BY i.sop_uid"
         )
-        times = {row["sop_uid"]: row["n"] for row in archived}
-        with ThreadPoolExecutor(4) as pool:
-            pixels = dict(zip(self.acknowledged, pool.map(self._pixels, self.acknowledged.values()), strict=True))
+        times = {row["sop_uid"]: row["n"] for row in rows}
         mine = self.acknowledged
+        there = [one for uid, one in mine.items() if uid in times]
+        with ThreadPoolExecutor(4) as pool:
+            pixels = {one.sop: got for one, got in zip(there, pool.map(self._pixels, there), strict=True)}
         return {
-            "acknowledged, and not in the store": [uid for uid in mine if uid not in there],
-            "in the store with other bytes": [uid for uid, got in there.items() if got != {self.tried[uid].data_set}],
-            "acknowledged, and not once in the archive": [uid for uid in mine if times.get(uid) != 1],
-            "with other pixels by WADO-RS": [uid for uid, got in pixels.items() if got != mine[uid].pixels],
+            "acknowledged, and not in the archive": [uid for uid in mine if uid not in times],
+            "in the archive more than once": [uid for uid, count in times.items() if count != 1],
+            "in the archive with other pixels by WADO-RS": [
+                uid for uid, got in pixels.items() if got != mine[uid].pixels
+            ],
         }
 
-    def _landed(self) -> Iterator[tuple[str, set[str]]]:
+    def _landed(self) -> dict[str, set[str]]:
         """SOP Instance UID → digests of the data sets that lie in the identity zone's store."""
         found: dict[str, set[str]] = {}
         root = self.stack.home.path / "storage" / "identities" / "landing"
@@ -230,7 +242,7 @@ class Hammer:
             uid = str(dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID)
             if uid in self.tried:
                 found.setdefault(uid, set()).add(data_set_of(path.read_bytes()))
-        return iter(found.items())
+        return found
 
     def _pixels(self, one: Sent) -> str:
         address = f"/dicomweb/studies/{one.study}/series/{one.series}/instances/{one.sop}/frames/1"

@@ -21,7 +21,8 @@ def test_every_acknowledged_instance_is_there_byte_for_byte(stack: Stack, tmp_pa
     assert hammer.kills == {"dicom": 2, "web": 2, "child": 1}
     assert hammer.heard["C-STORE Success"] and hammer.heard["STOW 200"], hammer.heard
     assert hammer.heard["association broken off or refused"], hammer.heard  # the kills hit somebody
-    hammer.drain(300)
-    assert {kind: uids for kind, uids in hammer.faults().items() if uids} == {}
+    assert {kind: uids for kind, uids in hammer.kept().items() if uids} == {}
+    assert hammer.drain(400) == 0
+    assert {kind: uids for kind, uids in hammer.archived().items() if uids} == {}
     # who was cut off has sent it again
     assert hammer.acknowledged.keys() == hammer.tried.keys()
