@@ -19,6 +19,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "peers.fetch_asked": ("portal.peers.tasks.run_fetch",),
     "peers.standing_due": ("portal.peers.tasks.run_standing",),
     "peers.commitment_due": ("portal.peers.tasks.deliver_commitment",),
+    "peers.commitment_settled": ("portal.export.tasks.commitment_settled",),
     "check.wanted": ("portal.check.tasks.check_study",),
     # checked, passed on unchecked, or decided by a person
     "check.settled": ("portal.infer.tasks.plan_runs", "portal.programmes.tasks.make_cases"),

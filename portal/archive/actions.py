@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from portal.archive import rules
 from portal.archive.files import local_copy, publish
 from portal.archive.headers import SERIES_KEYWORDS, STUDY_KEYWORDS, Parsed, Unstorable, parse
 from portal.archive.metadata import build_series_metadata
@@ -120,9 +121,13 @@ def _store(receipt: Receipt, parsed: Parsed, path: Path) -> None:
 
 
 def _grow(study: Study, series: Series, parsed: Parsed, new_study: bool, new_series: bool) -> None:
-    Series.objects.filter(pk=series.pk).update(instance_count=F("instance_count") + 1)
+    opinion = _opinion(parsed)
+    Series.objects.filter(pk=series.pk).update(
+        instance_count=F("instance_count") + 1, **({} if opinion else {"opinion": False})
+    )
     modality = series.modality
     values: dict[str, object] = {
+        **({"opinions": True} if opinion else {}),
         "instance_count": F("instance_count") + 1,
         "series_count": F("series_count") + int(new_series),
         "revision": F("revision") + 1,
@@ -182,6 +187,7 @@ def _series_values(study: Study, parsed: Parsed) -> dict[str, object]:
         "description": parsed.text("SeriesDescription", 200),
         "body_part": parsed.text("BodyPartExamined", 32),
         "headers": parsed.part(SERIES_KEYWORDS),
+        "opinion": _opinion(parsed),
     }
 
 
@@ -197,12 +203,17 @@ def _instance_values(study: Study, series: Series, parsed: Parsed, name: str) ->
         "frames": parsed.frame_count,
         "laterality": parsed.laterality(),
         "view": parsed.view(),
+        "opinion": _opinion(parsed),
         "headers": parsed.json,
         "name": name,
         "size": parsed.size,
         "sha256": parsed.sha256,
         "frame_table": parsed.frames,
     }
+
+
+def _opinion(parsed: Parsed) -> bool:
+    return rules.opinion(parsed.sop_class, parsed.text("Manufacturer", 64))
 
 
 def _set_aside(receipt: Receipt, code: str, words: str) -> Receipt:

@@ -29,14 +29,16 @@ class Located:
     sha256: str
     table: list[list[int]]
     size: int
+    opinion: bool
 
     @classmethod
     def of(cls, instance: Instance) -> Located:
         """From a row; an instance without pixels has no frames."""
         frames = instance.frames if instance.rows else 0
         return cls(
-            instance.name, instance.transfer_syntax, frames, instance.sha256, instance.frame_table, instance.size
-        )
+            instance.name, instance.transfer_syntax, frames, instance.sha256, instance.frame_table, instance.size,
+            instance.opinion,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ class FastFrames:
         user, orgs, places = looked_up
         if known is None and self.watch.holds(mark):
             self.users.put(credential, (user, orgs))
-        if len(uids) == 3 and places:  # studies and series grow
+        # studies and series grow, and not everybody may see an opinion all the time
+        if len(uids) == 3 and places and not places[0].opinion:
             self.places.put((orgs, uids), places[0])
         return places
 

@@ -11,6 +11,7 @@ what Django once made of it (`Proof`), and the statement asks whether session, p
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import re
 import time
@@ -34,6 +35,7 @@ from portal.archive.fastpath import App, Receive, Remembered, Scope, Send, _sess
 from portal.archive.metadata import joined
 from portal.archive.queries import NEEDS, SEARCH_SECONDS
 from portal.archive.search import INSTANCE, SERIES, STUDY, gather, statement, steady, within
+from portal.core import blinding
 from portal.core.changes import database_address
 from portal.core.errors import Refused
 from portal.core.metrics import HTTP
@@ -57,17 +59,21 @@ ROUTES = [
     )
 ]
 _ROLES = "ARRAY[" + ", ".join(f"'{role}'" for role in sorted(NEEDS["read"])) + "]::varchar[]"
+_OUTPUT = "ARRAY[" + ", ".join(f"'{role}'" for role in sorted(NEEDS["output"])) + "]::varchar[]"
+# `bound`: they may be kept from what is said of some scans; Django knows from which
+BOUND = f"(NOT m.roles && {_OUTPUT} OR {{concerned}}) AS bound"
 # as `TokenAuthentication`; a token that has not been used for a minute takes Django's way, which notes its use
-TOKEN = f"""SELECT t.organisation_id AS org FROM accounts_apitoken t
+TOKEN = f"""SELECT t.organisation_id AS org, {BOUND} FROM accounts_apitoken t
     JOIN accounts_user u ON u.id = t.user_id AND u.is_active
     JOIN accounts_membership m ON m.user_id = u.id AND m.organisation_id = t.organisation_id AND m.active
     WHERE t.digest = %s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
     AND t.last_used_at > now() - interval '1 minute' AND m.roles && {_ROLES}"""
-SESSION = f"""SELECT m.organisation_id AS org FROM django_session d
+SESSION = f"""SELECT m.organisation_id AS org, {BOUND} FROM django_session d
     JOIN accounts_user u ON u.id = %s AND u.is_active AND NOT u.is_service AND u.password = %s
     JOIN accounts_membership m ON m.user_id = u.id AND m.active AND m.roles && {_ROLES}
     WHERE d.session_key = %s AND d.session_data = %s AND d.expire_date > now()"""
 SERIES_OF = """SELECT e.id, e.instance_count, e.metadata, s.id, s.revision, e.metadata_revision = e.instance_count
+        AND NOT (s.opinions AND (SELECT bool_or(bound) FROM who))
     FROM place w JOIN archive_study s ON s.id = w.study JOIN archive_series e ON e.study_id = s.id
     {} ORDER BY e.number, e.id"""
 
@@ -123,9 +129,9 @@ class FastSearch:
             query = QueryDict(scope["query_string"], mutable=False)
             asked = qido.ask(level, place, query)
             qido.kind_of(query.get("accept") or headers.get("accept", ""))  # before the work
-            rows = await self._fetch(*statement(asked.search, *who), planned=steady(asked.search))
+            rows = await self._fetch(*statement(asked.search, *who, wary=True), planned=steady(asked.search))
             found = gather(rows, asked.search)
-            if not found.known:
+            if not found.known or found.guarded:
                 return None
             return qido.reply(asked, found, _address(scope, headers), query, headers)
         except (Refused, psycopg.Error, PoolTimeout) as error:
@@ -155,7 +161,7 @@ class FastSearch:
         """The SQL that makes a row for each organisation that the caller may see, and its values."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme:
-            return (TOKEN, [digest(token.strip())]) if scheme.lower() == "bearer" else None
+            return (_who(TOKEN), [digest(token.strip())]) if scheme.lower() == "bearer" else None
         key = _session(headers.get("cookie", ""))
         if not key:
             return None
@@ -165,10 +171,10 @@ class FastSearch:
             if proof is None:
                 return None
             self.proofs.put(key, proof)
-        return SESSION, [proof.user, proof.password, key, proof.data]
+        return _who(SESSION), [proof.user, proof.password, key, proof.data]
 
     async def _metadata(self, who: tuple[str, list[Any]], place: tuple[str, ...], headers: Mapping[str, str]) -> Any:
-        """Metadata of settled series as it lies ready; None for what has to be made first."""
+        """Metadata of settled series as it lies ready; None for what has to be made first, or for this person."""
         if not media.wants_json(media.parse_accept(headers.get("accept", ""))):
             return None
         before, values = within(place, *who)
@@ -185,6 +191,12 @@ class FastSearch:
         data = rows[0][2] if len(rows) == 1 else await asyncio.to_thread(joined, [row[2] for row in rows])
         out |= {"Content-Type": "application/dicom+json"} | ({"Content-Encoding": "gzip"} if packed else {})
         return qido.Reply(200, out, data if packed else await asyncio.to_thread(gzip.decompress, data))
+
+
+@functools.cache
+def _who(sql: str) -> str:
+    """The statement of who asks, with the rules of blinding that are registered when the application is up."""
+    return sql.format(concerned=blinding.concerned("m.user_id"))
 
 
 def _address(scope: Scope, headers: Mapping[str, str]) -> str:

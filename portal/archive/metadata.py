@@ -41,20 +41,25 @@ def build_series_metadata(series: Series) -> bytes:
     return data
 
 
-def series_metadata(series: Series) -> bytes:
-    """The gzip of a series' metadata, as stored when it is complete, else made now and not kept."""
+def series_metadata(series: Series, blind: bool = False) -> bytes:
+    """The gzip of a series' metadata, as stored when it is complete, else made now and not kept.
+
+    `blind` leaves opinions out (archive/rules.py).
+    """
+    if blind and (rows := Instance.objects.filter(series=series)).filter(opinion=True).exists():
+        return gzip.compress(encode(public(h) for h in _headers(rows.filter(opinion=False))), 1, mtime=0)
     if series.metadata is not None and series.metadata_revision == series.instance_count:
         return bytes(series.metadata)
     headers = _headers(Instance.objects.filter(series=series))
     return gzip.compress(encode(public(h) for h in headers), 1, mtime=0)
 
 
-def study_metadata(study: Study) -> bytes:
-    """The gzip of all series' metadata in one array."""
+def study_metadata(study: Study, blind: bool = False) -> bytes:
+    """The gzip of all series' metadata in one array; `blind` leaves opinions out."""
     series = list(study.series.order_by("number", "pk"))
     if len(series) == 1:
-        return series_metadata(series[0])
-    return joined([series_metadata(one) for one in series])
+        return series_metadata(series[0], blind)
+    return joined([series_metadata(one, blind) for one in series])
 
 
 def joined(parts: list[bytes]) -> bytes:

@@ -48,8 +48,9 @@ class Patient(models.Model):
 
 # the counters grow with every instance and say nothing that the instances do not
 @pghistory.track(
-    exclude=["headers", "answer", "series_count", "instance_count", "revision", "last_instance_at", "quality_parts"]
-)
+    exclude=["headers", "answer", "series_count", "instance_count", "opinions", "revision", "last_instance_at",
+             "quality_parts"]
+)  # fmt: skip
 class Study(StateModel):
     """One examination. `arriving` until no instance came for a while, then `settled`."""
 
@@ -80,6 +81,7 @@ class Study(StateModel):
     series_count = models.PositiveIntegerField(default=0)
     instance_count = models.PositiveIntegerField(default=0)
     revision = models.PositiveIntegerField(default=0)  # grows with each instance
+    opinions = models.BooleanField(default=False)  # an instance is one
     arrived_at = models.DateTimeField(default=timezone.now)
     last_instance_at = models.DateTimeField(default=timezone.now)
     answer = _answer("headers", "study_uid", "modalities", "series_count", "instance_count", level="study")
@@ -128,6 +130,7 @@ class Series(models.Model):
     given_body_part = models.CharField(max_length=32, blank=True)
     set_aside = models.BooleanField(default=False)  # no function sees it; a study of nothing else is nobody's case
     instance_count = models.PositiveIntegerField(default=0)
+    opinion = models.BooleanField(default=False)  # all its instances are
     # gzip of the series' WADO metadata (DICOM JSON), made once when the study settles
     metadata = models.BinaryField(null=True)
     metadata_revision = models.PositiveIntegerField(default=0)
@@ -155,6 +158,8 @@ class Instance(models.Model):
     frames = models.PositiveIntegerField(default=1)
     laterality = models.CharField(max_length=2, blank=True)
     view = models.CharField(max_length=16, blank=True)
+    # says what images show, and is no image to be read (rules.opinion): not for who reads without being told
+    opinion = models.BooleanField(default=False)
     headers = models.JSONField(default=dict)  # DICOM JSON without bulk data
     name = models.CharField(max_length=300)  # in the archive storage
     size = models.BigIntegerField()

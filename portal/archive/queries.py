@@ -12,9 +12,9 @@ from portal.accounts.models import Role
 from portal.accounts.queries import AUDIENCES, memberships
 from portal.archive import filters, rules
 from portal.archive.delivery import Located
-from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Series, Study
-from portal.archive.search import GIVEN, Found, Search, gather, statement
+from portal.archive.search import EVERYTHING, GIVEN, Blind, Found, Search, gather, statement
+from portal.core import blinding
 
 # What a role may do with scans. Account administrators see bills, not patients.
 NEEDS: dict[str, frozenset[str]] = {
@@ -41,16 +41,21 @@ def studies(user: Any, need: str = "read") -> QuerySet[Study]:
 
 
 SEARCH_SECONDS = 20  # what takes longer has to be narrowed
+# studies of the organisations in which who asks may see scans, but nothing that is said of them
+UNTOLD = """SELECT b.id FROM archive_study b JOIN who ON who.org = b.organisation_id
+    WHERE b.opinions AND b.organisation_id <> ALL (%s::bigint[])"""
 
 
 def search(user: Any, wanted: Search) -> Found:
     """Search what the user may see. Raises django.db.OperationalError after SEARCH_SECONDS."""
-    return search_in(organisations(user), wanted)
+    hidden, values = blinding.hidden_sql(user)
+    blind = Blind(f"{UNTOLD} UNION ALL {hidden}" if hidden else UNTOLD, (organisations(user, "output"), *values))
+    return search_in(organisations(user), wanted, blind)
 
 
-def search_in(organisation_pks: list[int], wanted: Search) -> Found:
-    """The same among the scans of organisations."""
-    sql, values = statement(wanted, GIVEN, [organisation_pks])
+def search_in(organisation_pks: list[int], wanted: Search, blind: Blind = EVERYTHING) -> Found:
+    """The same among the scans of organisations; everything is shown unless told otherwise."""
+    sql, values = statement(wanted, GIVEN, [organisation_pks], blind)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {SEARCH_SECONDS * 1000}")
         cursor.execute(sql, values)
@@ -70,18 +75,34 @@ def access_study(user: Any, study_uid: str, need: str = "read") -> Study:
     return study
 
 
+def blind(user: Any, study: Study) -> bool:
+    """Whether the opinions that a study holds (`rules.opinion`) are kept from the user now."""
+    return study.opinions and (
+        study.organisation_id not in organisations(user, "output") or blinding.hidden(user, study.pk)
+    )
+
+
+def shown(user: Any, study: Study) -> QuerySet[Instance]:
+    """The instances of a study that the user may see now."""
+    rows = Instance.objects.filter(study=study)
+    return rows.filter(opinion=False) if blind(user, study) else rows
+
+
 def access_series(user: Any, study_uid: str, series_uid: str, need: str = "read") -> Series:
     """A series through the door of its study. Raises Http404."""
-    return _one(
+    series: Series = _one(
         Series.objects.select_related("study").filter(
             organisation__in=organisations(user, need), series_uid=series_uid, study__study_uid=study_uid
         )
     )
+    if series.opinion and blind(user, series.study):
+        raise Http404
+    return series
 
 
 def access_instance(user: Any, study_uid: str, series_uid: str, sop_uid: str, need: str = "read") -> Instance:
     """An instance through the door of its study; its headers are not loaded. Raises Http404."""
-    return _one(
+    instance: Instance = _one(
         Instance.objects.defer("headers").filter(
             organisation__in=organisations(user, need),
             sop_uid=sop_uid,
@@ -89,6 +110,9 @@ def access_instance(user: Any, study_uid: str, series_uid: str, sop_uid: str, ne
             study__study_uid=study_uid,
         )
     )
+    if instance.opinion and blind(user, instance.study):
+        raise Http404
+    return instance
 
 
 def located(user: Any, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Located]:
@@ -102,12 +126,15 @@ def located(user: Any, study_uid: str, series_uid: str = "", sop_uid: str = "") 
     if sop_uid:
         rows = rows.filter(sop_uid=sop_uid)
     table = F("frame_table") if sop_uid else Value([], JSONField())
-    shown = Case(When(rows__gt=0, then=F("frames")), default=0)
+    frames = Case(When(rows__gt=0, then=F("frames")), default=0)
     found = rows.order_by("study_id", "series__number", "series_id", "number", "pk").values_list(
-        "study_id", "name", "transfer_syntax", shown, "sha256", table, "size"
+        "study_id", "name", "transfer_syntax", frames, "sha256", table, "size", "opinion"
     )
     places = [(study, Located(*values)) for study, *values in found]
-    return [place for study, place in places if study == places[0][0]][: 1 if sop_uid else None]
+    places = [(study, place) for study, place in places if study == places[0][0]]
+    if any(place.opinion for _, place in places) and blind(user, Study.objects.get(pk=places[0][0])):
+        places = [(study, place) for study, place in places if not place.opinion]
+    return [place for _, place in places][: 1 if sop_uid else None]
 
 
 def _one(rows: QuerySet) -> Any:
@@ -151,7 +178,7 @@ def priors(study: Study, limit: int = 3) -> list[Study]:
 
 
 def _images(study: Study, role: str) -> list[dict[str, Any]]:
-    rows = Instance.objects.filter(study=study, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = Instance.objects.filter(study=study, rows__gt=0, opinion=False)
     rows = rows.select_related("series").defer("headers", "frame_table")
     return [
         {

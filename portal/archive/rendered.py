@@ -49,7 +49,7 @@ def picture_of(
     request: HttpRequest, study_uid: str, series_uid: str | None = None, thumbnail: bool = False
 ) -> HttpResponseBase:
     """The picture of a study or series: its middle image; as multipart/related all of its images."""
-    rows = queries.access_study(request.user, study_uid).instances.filter(rows__gt=0)
+    rows = queries.shown(request.user, queries.access_study(request.user, study_uid)).filter(rows__gt=0)
     if series_uid:
         rows = rows.filter(series__series_uid=series_uid)
     rows = rows.select_related("series").defer("headers", "frame_table").order_by(*ORDER)

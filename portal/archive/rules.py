@@ -1,4 +1,4 @@
-"""The scan category by which functions and programmes are chosen. Pure."""
+"""The scan category by which functions and programmes are chosen, and which objects are opinions. Pure."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def category(modalities: Sequence[str], body_part: str, series: Sequence[Filed])
     parts = [part for _, part in left if part]
     part = body_part if body_part in parts else next(iter(parts), "")
     return sorted({modality for modality, _ in left if modality}), part
+
+
+# SOP classes that say what images show (PS3.4 B.5): families by the beginning of their UID, and single ones
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+SAYING = tuple(f"{_STORAGE}{family}." for family in (11, 88, 104))  # presentation states, reports, documents
+SAYING_TOO = frozenset(
+    _STORAGE + rest
+    for rest in ("30", "66.4", "66.5", "66.7", "66.8", "481.3")  # parametric map, segmentations, structure set
+)
+OWN_MAKER = "Concord"  # Manufacturer of what the portal makes (PS3.3 C.7.5.1), secondary captures among it
+
+
+def opinion(sop_class: str, manufacturer: str) -> bool:
+    """Whether an object says what images show instead of being an image to be read.
+
+    Pictures of other makers with findings drawn into them cannot be told from images and are not found by this.
+    """
+    return sop_class.startswith(SAYING) or sop_class in SAYING_TOO or manufacturer == OWN_MAKER

@@ -11,7 +11,6 @@ from pydicom.datadict import tag_for_keyword
 from portal.archive import quality
 from portal.archive.decode import frame_array
 from portal.archive.files import local_copy
-from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Patient, Series, Study
 from portal.core import storage
 from portal.core.errors import Refused
@@ -25,7 +24,7 @@ PRIORITY, REQUESTS = "00401003", "00400275"
 def measure_study(study_pk: int) -> Study:
     """Work out a study's image quality and its patient's longitudinal quality; twice has the effect of once."""
     study = Study.objects.select_related("patient").get(pk=study_pk)
-    images = study.instances.filter(rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    images = study.instances.filter(rows__gt=0, opinion=False)
     rows = images.select_related("series").order_by("series__number", "number", "pk")
     keys = list(rows.values_list("pk", flat=True))
     step = max(len(keys) / MOST_IMAGES, 1)

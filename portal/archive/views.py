@@ -44,7 +44,8 @@ def scan_detail(request: HttpRequest, study_uid: str) -> HttpResponse:
     study = queries.access_study(request.user, study_uid)
     receipts = Receipt.objects.filter(organisation=study.organisation_id, study_uid=study_uid)
     report = DeidentificationReport.objects.filter(receipt__in=receipts).order_by("pk").first()
-    images = study.instances.filter(rows__gt=0).select_related("series").defer("headers", "frame_table")
+    images = queries.shown(request.user, study).filter(rows__gt=0).select_related("series")
+    images = images.defer("headers", "frame_table")
     shown = list(images.order_by("series__number", "series_id", "number", "pk")[:SHOWN_IMAGES])
     counts = report.counts if report else {}
     context = {

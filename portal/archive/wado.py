@@ -24,10 +24,13 @@ def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None 
     """DICOM JSON of a study's or a series' instances, compressed beforehand."""
     if series_uid:
         series = queries.access_series(request.user, study_uid, series_uid)
-        tag, make = f'"e{series.pk}-{series.instance_count}', lambda: metadata.series_metadata(series)
+        blind = queries.blind(request.user, series.study)
+        tag, make = f'"e{series.pk}-{series.instance_count}', lambda: metadata.series_metadata(series, blind)
     else:
         study = queries.access_study(request.user, study_uid)
-        tag, make = f'"t{study.pk}-{study.revision}', lambda: metadata.study_metadata(study)
+        blind = queries.blind(request.user, study)
+        tag, make = f'"t{study.pk}-{study.revision}', lambda: metadata.study_metadata(study, blind)
+    tag += "-images" if blind else ""
     if not media.wants_json(media.accepted(request)):
         raise Refused("not_acceptable", "Metadata is sent as application/dicom+json.", status=406)
     packed = "gzip" in request.headers.get("Accept-Encoding", "")

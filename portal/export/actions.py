@@ -19,10 +19,12 @@ from portal.core import live, outbox, storage
 from portal.core.errors import Refused
 from portal.core.sealed import seal
 from portal.export.models import DataSet, Destination, Return
+from portal.export.queries import keeper
 from portal.export.scope import Scope
-from portal.export.send import NotSent, dimse, mllp, web
+from portal.export.send import dimse, mllp, web
 from portal.export.sets import CONTAINERS, FORMATS
 from portal.export.sets.container import write
+from portal.peers.client import NotAnswered
 from portal.programmes.models import Programme
 from portal.programmes.queries import is_coordinator
 
@@ -32,13 +34,18 @@ KINDS = Destination.Kind
 
 def advance(row: Return | DataSet, after: str, **fields: Any) -> bool:
     """Move a row along its table and tell the browsers; False when another was faster."""
-    kind = "return.changed" if isinstance(row, Return) else "data_set.changed"
     with transaction.atomic():
         moved = row.advance(after, **fields)
         if moved:
-            group = live.audience_group(row.organisation_id, "doors")
-            live.announce([group], kind, {"id": str(row.pk), "state": row.state})
+            announce(row)
     return moved
+
+
+def announce(row: Return | DataSet) -> None:
+    """Tell the browsers of those who look after the doors about a row."""
+    kind = "return.changed" if isinstance(row, Return) else "data_set.changed"
+    group = live.audience_group(row.organisation_id, "doors")
+    live.announce([group], kind, {"id": str(row.pk), "state": row.state})
 
 
 @transaction.atomic
@@ -116,9 +123,13 @@ def save_destination(user: Any, row: Destination, secret: str | None = None) -> 
     """Add or change a destination; it is stopped, never deleted: its returns stay on record.
 
     secret  bearer token or user:password, "" for none; None leaves what is there
-    Raises Refused when another destination of the organisation has its name, 404 without the role.
+    Raises Refused when another destination of the organisation has its name, or it is to promise to keep what it takes
+    and is no peer; 404 without the role.
     """
     require_role(user, row.organisation_id, Role.PACS_ADMIN)
+    if row.commit and keeper(row) is None:
+        words = "Its promise comes to our listener: enter it among the peers first, by the same AE title."
+        raise Refused("no_peer", words, status=422)
     if secret is not None:
         row.secret = seal(web.SECRET, secret)
     try:
@@ -139,7 +150,7 @@ def test_destination(user: Any, row: Destination) -> str:
     ways = {KINDS.DIMSE: dimse.echo, KINDS.DICOMWEB: web.studies, KINDS.MLLP: mllp.reach, KINDS.FHIR: web.capabilities}
     try:
         words = ways[KINDS(row.kind)](row)
-    except NotSent as error:
+    except NotAnswered as error:
         log.info("export.destination_away", destination=row.pk, user=user.pk, error=str(error))
         raise Refused("away", f"{error}.") from None
     log.info("export.destination_answers", destination=row.pk, user=user.pk)

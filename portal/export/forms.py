@@ -42,7 +42,7 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Destination
-        fields = ["name", "kind", "ae_title", "host", "port", "tls", "url", "wants", "automatic",
+        fields = ["name", "kind", "ae_title", "host", "port", "tls", "url", "wants", "automatic", "commit",
                   "restore_identity", "active"]  # fmt: skip
         labels = {
             "ae_title": "AE title (C-STORE)",
@@ -50,10 +50,12 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
             "port": "Port (C-STORE, HL7)",
             "tls": "TLS (C-STORE, HL7)",
             "automatic": "Return every result at once",
+            "commit": "Ask it to promise that it keeps what it took (C-STORE)",
             "restore_identity": "The owner's own: put the patient's identity back",
             "active": "Open",
         }
         help_texts = {
+            "commit": "Storage commitment. It has to be a peer as well: its answer comes to the listener.",
             "restore_identity": "Without it the pseudonym goes out. Who switches this is recorded with their name.",
         }
 
@@ -86,6 +88,8 @@ class DestinationForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in needed:
             if name not in self.errors and not values.get(name):
                 self.add_error(name, "This kind of destination needs it.")
+        if values.get("commit") and kind != Destination.Kind.DIMSE:
+            self.add_error("commit", "Only a PACS by C-STORE can be asked.")
         wrong = [KINDS[key].words for key in values.get("wants", []) if kind and kind not in KINDS[key].takers]
         if wrong:
             self.add_error("wants", f"This kind of destination does not take: {'; '.join(wrong)}.")

@@ -12,7 +12,11 @@ from portal.accounts.models import Organisation, User
 from portal.archive.models import Cohort
 from portal.core.states import StateModel, Table
 from portal.export.kinds import KINDS
+from portal.export.rules import PAUSES
 from portal.infer.models import Run
+from portal.peers.client import Address
+from portal.peers.models import Commitment
+from portal.peers.outgoing import Outgoing
 from portal.programmes.models import Case, Programme
 
 
@@ -45,6 +49,7 @@ class Destination(models.Model):
     active = models.BooleanField(default=True)
     # the owner's own: patient and original UIDs are put back on the way; elsewhere the pseudonym goes out
     restore_identity = models.BooleanField(default=False)
+    commit = models.BooleanField(default=False)  # asked to promise that it keeps what it took (PS3.4 Annex J)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="destination_name_once")]
@@ -58,13 +63,21 @@ class Destination(models.Model):
         return [{"key": key, "words": kind.words} for key, kind in KINDS.items() if key in self.wants]
 
     @property
+    def entity(self) -> Address:
+        """How it is reached by DICOM."""
+        return Address(self.name, self.host, self.port or 104, self.ae_title, tls=self.tls, trusted=True)
+
+    @property
     def address(self) -> str:
         """Where it is, in one line."""
         return self.url or f"{self.host} port {self.port}"
 
 
-class Return(StateModel):
+class Return(Outgoing):
     """One result on its way to a destination: of a settled case, or of a model's run."""
+
+    TOPIC = "export.return_queued"
+    PAUSES = PAUSES
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting"
@@ -75,7 +88,8 @@ class Return(StateModel):
     TRANSITIONS: ClassVar[Table] = {
         "queued": frozenset({"sent", "failed", "nothing"}),
         "failed": frozenset({"queued"}),
-        "sent": frozenset({"queued"}),  # the truth changed: the peer gets the new result
+        # the truth changed, and the peer gets the new result; or it will not keep what it took
+        "sent": frozenset({"queued", "failed"}),
         "nothing": frozenset({"queued"}),
     }
 
@@ -89,12 +103,10 @@ class Return(StateModel):
     sop_uid = models.CharField(max_length=64, blank=True)  # the first object's, or the message's id
     objects_count = models.PositiveIntegerField(default=0)
     answer = models.CharField(max_length=200, blank=True)  # the peer's acknowledgement in its words
-    attempts = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=300, blank=True)
-    queued_at = models.DateTimeField(default=timezone.now)
-    next_at = models.DateTimeField(null=True)  # when a failed one is sent again by itself; empty: by a person only
     sent_at = models.DateTimeField(null=True)
     identified = models.BooleanField(default=False)  # whether what was sent held the patient's identity
+    # the promise to keep it, where the destination is asked for one
+    commitment = models.ForeignKey(Commitment, on_delete=models.SET_NULL, null=True, related_name="returns")
 
     class Meta:
         constraints = [

@@ -15,6 +15,7 @@ from portal.core import storage
 from portal.export.models import DataSet, Destination, Return
 from portal.export.scope import Scope
 from portal.infer.models import CaseResult
+from portal.peers.models import Peer
 from portal.programmes.queries import access_programme
 from portal.read.models import Mark, Reading
 
@@ -49,14 +50,19 @@ def ready_data_set(user: Any, slug: str, key: Any) -> DataSet:
 def returns(user: Any) -> QuerySet[Return]:
     """Returns of the organisations whose ways out the user administers, newest first."""
     rows = Return.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN))
-    return rows.select_related("destination", "case__programme", "run__version__function", "run__study").order_by(
-        "-queued_at", "pk"
-    )
+    about = ("case__programme", "run__version__function", "run__study")
+    return rows.select_related("destination", "commitment", *about).order_by("-queued_at", "pk")
 
 
 def destinations(user: Any) -> QuerySet[Destination]:
     """Destinations that the user administers."""
     return Destination.objects.filter(organisation__in=_with_role(user, Role.PACS_ADMIN)).order_by("name", "pk")
+
+
+def keeper(destination: Destination) -> Peer | None:
+    """The peer that is asked to promise that it keeps what a destination took; None where there is none."""
+    rows = Peer.objects.filter(organisation=destination.organisation_id, active=True).exclude(host="")
+    return rows.filter(ae_title=destination.ae_title).first() if destination.ae_title else None
 
 
 def _with_role(user: Any, role: Role) -> list[int]:

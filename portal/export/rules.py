@@ -5,15 +5,10 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-MAX_ATTEMPTS = 12
+from portal.core.pauses import Pauses
+
+PAUSES = Pauses(timedelta(seconds=30), timedelta(hours=6), 12)
 NAMESPACE = uuid.UUID("6f0d3a52-0f6e-5c55-9c0e-2d1c7d1c6a41")
-
-
-def pause(attempts: int) -> timedelta | None:
-    """How long to wait after so many failed attempts: 30 s doubled each time, at most 6 h; None: no more."""
-    if attempts >= MAX_ATTEMPTS:
-        return None
-    return timedelta(seconds=min(30 * 2 ** max(attempts - 1, 0), 6 * 3600))
 
 
 def derived_uid(*parts: object) -> str:

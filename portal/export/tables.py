@@ -10,6 +10,7 @@ from portal.core.tables import Column, Filter, Table
 from portal.export.kinds import KINDS
 from portal.export.models import DataSet, Destination, Return
 from portal.export.sets import FORMATS
+from portal.peers.models import Commitment
 from portal.programmes.models import Programme
 
 
@@ -54,6 +55,7 @@ def returns(destinations: Iterable[Destination]) -> Table:
             Column("queued", "Queued", lambda r: r.queued_at, order="queued_at", css="tight"),
             Column("answer", "Answer", lambda r: r.answer, extra=True),
             Column("objects", "Objects", lambda r: r.objects_count, css="num", extra=True),
+            Column("kept", "Kept", kept, css="tight"),
             Column("sent", "Acknowledged", lambda r: r.sent_at, order="sent_at", nullable=True, css="tight"),
             Column("next", "Next try", lambda r: r.next_at, order="next_at", nullable=True, css="tight"),
         ),
@@ -65,6 +67,11 @@ def returns(destinations: Iterable[Destination]) -> Table:
         sort="-queued",
         bulk=True,
     )
+
+
+def kept(row: Return) -> str:
+    """What the destination promised about the objects; empty where it was not asked."""
+    return Commitment.State(row.commitment.state).label if row.commitment else ""
 
 
 def _went(row: Return) -> str:

@@ -24,6 +24,12 @@ def send_return(return_pk: str) -> None:
 
 
 @short_task
+def commitment_settled(commitment_pk: str) -> None:
+    """A PACS has said which of the returned objects it keeps."""
+    returns.commitment_settled(commitment_pk)
+
+
+@short_task
 def resend_due() -> None:
     """Queue failed returns whose pause is over (beat)."""
     returns.resend_due()

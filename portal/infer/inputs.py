@@ -25,7 +25,7 @@ NEEDED = ("pk", "study_id", "sop_uid", "sha256", "name", "laterality", "view")
 def images_of(studies: Iterable[Study]) -> dict[int, list[Instance]]:
     """The images that functions look at, by the study's key: in the order of the series, MAX_IMAGES at most."""
     rows = (
-        Instance.objects.filter(rows__gt=0, series__set_aside=False)
+        Instance.objects.filter(rows__gt=0, opinion=False, series__set_aside=False)
         .order_by("series__number", "series_id", "number", "pk")
         .only(*NEEDED)
     )

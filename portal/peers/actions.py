@@ -19,7 +19,7 @@ from portal.ingest.arrivals import LIVING, uid_digest
 from portal.ingest.models import Receipt, Source
 from portal.peers import client, sealed
 from portal.peers.models import Commitment, CommitmentItem, Fetch, Peer, StandingQuery, ZoneKey
-from portal.peers.rules import networks, pause
+from portal.peers.rules import PAUSES, networks
 
 log = structlog.get_logger(__name__)
 NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0112, 0x0119  # failure reasons of PS3.3 C.14.1.1
@@ -254,7 +254,7 @@ def deliver_commitment(commitment_pk: Any) -> Commitment:
         bad = [(i.sop_class, i.sop_uid, reason) for i in items if (reason := told[i.sop_uid]) is not None]
         client.report_commitment(row.peer, row.transaction_uid, good, bad)
     except client.NotAnswered as error:
-        wait = pause(attempts)
+        wait = PAUSES.after(attempts)
         words, due = str(error)[:200], timezone.now() + wait if wait else None
         if due is None:
             row.advance(Commitment.State.FAILED, attempts=attempts, error=words)
@@ -285,6 +285,8 @@ def _settle(row: Commitment, refused: dict[str, int], confirmed: int, **fields: 
         if row.advance(after, confirmed=confirmed, refused=len(refused), error="", next_at=None, **fields):
             for uid, reason in refused.items():
                 CommitmentItem.objects.filter(commitment_id=row.pk, sop_uid=uid).update(failure=reason)
+            if row.side == Commitment.Side.OURS:
+                outbox.emit("peers.commitment_settled", row.pk)
             announce_peer(row.peer)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,27 @@ class NotAnswered(Exception):
     """The peer could not be reached, refused us, or broke off; the words hold no identity."""
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where an application entity is, and how it is called; a `Peer` is one as well.
+
+    trusted  over TLS its certificate may also be signed by an authority that this machine trusts, where the house names
+             none of its own
+    """
+
+    name: str
+    host: str
+    port: int
+    ae_title: str
+    called_title: str = ""
+    tls: bool = False
+    certificate: str = ""
+    trusted: bool = False
+
+
+Where = Peer | Address
+
+
 def context(uid: str, syntaxes: Any = None) -> PresentationContext:
     """A presentation context that we propose."""
     found = PresentationContext()
@@ -50,7 +72,9 @@ def context(uid: str, syntaxes: Any = None) -> PresentationContext:
 
 
 @contextmanager
-def association(peer: Peer, contexts: list[PresentationContext], *, seconds: int = 30, **options: Any) -> Iterator[Any]:
+def association(
+    peer: Where, contexts: list[PresentationContext], *, seconds: int = 30, **options: Any
+) -> Iterator[Any]:
     """An association with a peer, released at the end. Raises NotAnswered."""
     if not peer.host:
         raise NotAnswered(f"{peer.name} has no address")
@@ -61,7 +85,7 @@ def association(peer: Peer, contexts: list[PresentationContext], *, seconds: int
     ae.maximum_pdu_size = MAX_PDU
     handlers = [(evt.EVT_CONN_OPEN, sending.no_delay), *options.pop("evt_handlers", [])]
     try:
-        secure = (tls.client_context(), peer.host) if peer.tls else None
+        secure = (tls.client_context(getattr(peer, "trusted", False)), peer.host) if peer.tls else None
         found = ae.associate(
             peer.host, peer.port, ae_title=peer.ae_title, contexts=contexts, tls_args=secure,
             max_pdu=MAX_PDU, evt_handlers=handlers, **options,
@@ -88,7 +112,7 @@ def _why(found: Any) -> str:
     return "does not answer"
 
 
-def echo(peer: Peer) -> int:
+def echo(peer: Where) -> int:
     """C-ECHO. Returns how long it took, with opening the association, in milliseconds. Raises NotAnswered."""
     begin = time.monotonic()
     with association(peer, [context(Verification)], seconds=10) as found:
@@ -188,18 +212,26 @@ def _sent(peer: Peer, send: Any) -> Iterator[Any]:
         raise NotAnswered(f"{peer.name} does not offer this service") from error
 
 
-def send(peer: Peer, found: list[sending.Stored]) -> int:
-    """C-STORE instances of the archive to a peer, as streams. Returns how many. Raises NotAnswered."""
+def send(peer: Where, found: Sequence[Dataset]) -> int:
+    """C-STORE objects to a peer over one association: instances of the archive (`sending.Stored`) as streams, others as
+    they are. A compressed object goes out decoded to a peer that takes its class, but not its transfer syntax.
+
+    Returns how many of them the peer took with a warning. Raises NotAnswered unless it has every one.
+    """
+    warned = 0
     with association(peer, sending.contexts(found), seconds=60) as there:
         for one in found:
             try:
                 status = there.send_c_store(one)
+            except sending.CannotSend:
+                raise NotAnswered(f"{peer.name} does not take {UID(str(one.SOPClassUID)).name}") from None
             except (ValueError, RuntimeError, OSError, queue.Full) as error:
                 raise NotAnswered(f"{peer.name} does not take an instance ({type(error).__name__})") from error
             code = status.get("Status")
             if code is None or (code != 0x0000 and code >> 12 != 0xB):
                 raise NotAnswered(f"{peer.name} answered {_code(status)}")
-    return len(found)
+            warned += code != 0x0000
+    return warned
 
 
 def ask_commitment(peer: Peer, transaction: str, items: list[tuple[str, str]]) -> None:

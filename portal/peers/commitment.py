@@ -37,8 +37,12 @@ def on_action(event: Any) -> tuple[int, Dataset | None]:
     return _in_database(lambda: actions.commitment_asked(caller.peer, transaction, items)), None
 
 
-def on_report(event: Any) -> int:
+def on_report(event: Any) -> tuple[int, None]:
     """Take the answer to a question of our own."""
+    return _report(event), None
+
+
+def _report(event: Any) -> int:
     caller: Caller = event.assoc.concord
     if event.event_type not in ANSWER:
         return NO_SUCH_EVENT

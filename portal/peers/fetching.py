@@ -32,7 +32,7 @@ from portal.ingest.models import Source
 from portal.peers import actions, client, sealed, store
 from portal.peers.callers import Caller
 from portal.peers.models import Fetch, FetchedStudy, Peer, PeerQuery, PeerStudy, QueryLook, StandingQuery, ZoneKey
-from portal.peers.rules import date_range, earlier_studies, pause, wanted_studies
+from portal.peers.rules import PAUSES, date_range, earlier_studies, wanted_studies
 
 log = structlog.get_logger(__name__)
 MOST_ANSWERS = 200
@@ -219,7 +219,7 @@ def run_fetch(fetch_pk: Any) -> Fetch:
     try:
         completed, failed = _transfer(fetch, study["StudyInstanceUID"])
     except client.NotAnswered as error:
-        wait = pause(fetch.attempts)
+        wait = PAUSES.after(fetch.attempts)
         due = timezone.now() + wait if wait else None
         _move(fetch, Fetch.State.FAILED, error=str(error)[:200], next_at=due)
         return fetch

@@ -13,6 +13,8 @@ from portal.archive.models import Study
 from portal.core.states import StateModel, Table
 from portal.functions.models import InferenceFunction
 from portal.ingest.models import Source
+from portal.peers.outgoing import Outgoing
+from portal.peers.rules import PAUSES
 
 
 @pghistory.track(exclude=["echo_at", "echo_ms", "echo_error"])
@@ -304,8 +306,11 @@ class RoutingRule(models.Model):
         return self.name
 
 
-class Delivery(StateModel):
+class Delivery(Outgoing):
     """One study on its way to a peer by a routing rule."""
+
+    TOPIC = "peers.delivery_queued"
+    PAUSES = PAUSES
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting"
@@ -323,10 +328,6 @@ class Delivery(StateModel):
     rule = models.ForeignKey(RoutingRule, on_delete=models.CASCADE, related_name="deliveries")
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="deliveries")
     sent = models.PositiveIntegerField(default=0)  # instances that the peer has acknowledged
-    attempts = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=200, blank=True)
-    next_at = models.DateTimeField(null=True)
-    queued_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         verbose_name_plural = "deliveries"

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.archive.models import Instance, Study
 from portal.core import outbox
 from portal.core.errors import Refused
-from portal.peers import client, sending
+from portal.peers import client, outgoing, sending
 from portal.peers.actions import announce_peer
 from portal.peers.models import Delivery, RoutingRule
-from portal.peers.rules import fits, pause
-
-log = structlog.get_logger(__name__)
+from portal.peers.rules import fits
 
 
 def save_rule(user: Any, rule: RoutingRule) -> RoutingRule:
@@ -65,34 +61,21 @@ def route_study(study_pk: int) -> list[Delivery]:
                 defaults={"organisation_id": study.organisation_id, "state": Delivery.State.QUEUED},
             )
             if new:
-                outbox.emit("peers.delivery_queued", row.pk)
-            if new or (row.state == Delivery.State.SENT and row.sent < study.instance_count and queue(row)):
+                outbox.emit(Delivery.TOPIC, row.pk)
+            grown = row.state == Delivery.State.SENT and row.sent < study.instance_count
+            if new or (grown and outgoing.queue_again(row, _move)):
                 made.append(row)
     return made
 
 
-def queue(row: Delivery, **fields: Any) -> bool:
-    """Send a delivery on its way again."""
-    with transaction.atomic():
-        moved = row.advance(Delivery.State.QUEUED, next_at=None, queued_at=timezone.now(), **fields)
-        if moved:
-            outbox.emit("peers.delivery_queued", row.pk)
-            announce_peer(row.rule.peer)
-    return moved
-
-
 def queue_due(limit: int = 100) -> int:
     """Queue failed deliveries whose pause is over. Returns how many."""
-    due = Delivery.objects.filter(state=Delivery.State.FAILED, next_at__lte=timezone.now(), rule__active=True)
-    return sum(queue(row) for row in due.select_related("rule__peer").order_by("next_at")[:limit])
+    return outgoing.queue_due(Delivery.objects.filter(rule__active=True).select_related("rule__peer"), _move, limit)
 
 
 def retry(user: Any, row: Delivery) -> Delivery:
     """Send a failed delivery again now, its attempts counted anew."""
-    require_role(user, row.organisation_id, Role.PACS_ADMIN)
-    if row.state != Delivery.State.FAILED or not queue(row, attempts=0, error=""):
-        raise Refused("wrong_state", "Only a failed delivery can be sent again.")
-    return row
+    return outgoing.retry(user, row, row.organisation_id, _move)
 
 
 def send_delivery(delivery_pk: Any) -> Delivery:
@@ -100,22 +83,19 @@ def send_delivery(delivery_pk: Any) -> Delivery:
     row = Delivery.objects.select_related("rule__peer", "study").get(pk=delivery_pk)
     if row.state != Delivery.State.QUEUED:
         return row
-    attempts, peer = row.attempts + 1, row.rule.peer
     columns = ("name", "sop_class", "sop_uid", "transfer_syntax", "size")
     found = [sending.Stored.of(one) for one in Instance.objects.filter(study=row.study).order_by("pk").only(*columns)]
     try:
-        sent = client.send(peer, found)
+        client.send(row.rule.peer, found)
     except client.NotAnswered as error:
-        wait = pause(attempts)
-        due = timezone.now() + wait if wait else None
-        _move(row, Delivery.State.FAILED, attempts=attempts, error=str(error)[:200], next_at=due)
-        log.warning("peers.not_delivered", delivery=str(row.pk), attempts=attempts, error=str(error))
-        return row
-    _move(row, Delivery.State.SENT, attempts=attempts, sent=sent, error="")
+        return outgoing.not_sent(row, _move, str(error))
+    _move(row, Delivery.State.SENT, attempts=row.attempts + 1, sent=len(found), error="")
     return row
 
 
-def _move(row: Delivery, state: str, **fields: Any) -> None:
+def _move(row: Delivery, state: str, **fields: Any) -> bool:
     with transaction.atomic():
-        if row.advance(state, **fields):
+        moved = row.advance(state, **fields)
+        if moved:
             announce_peer(row.rule.peer)
+    return moved

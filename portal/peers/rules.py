@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
-MAX_ATTEMPTS = 6
+from portal.core.pauses import Pauses
+
+PAUSES = Pauses(timedelta(minutes=1), timedelta(hours=1), 6)  # after a failed fetch, delivery or commitment
 Answer = Mapping[str, str]  # keyword → value of a peer's answer
 
 # Results of a refused association: (result, source, diagnostic) of PS3.8 table 9-21
@@ -88,10 +90,3 @@ def earlier_studies(
 def date_range(today: date, days_back: int) -> str:
     """DICOM range of dates from so many days ago on."""
     return f"{today - timedelta(days=days_back):%Y%m%d}-"
-
-
-def pause(attempts: int) -> timedelta | None:
-    """How long to wait after so many failed attempts: a minute doubled each time; None: no more."""
-    if attempts >= MAX_ATTEMPTS:
-        return None
-    return timedelta(minutes=2 ** max(attempts - 1, 0))

@@ -1,8 +1,9 @@
-"""Stored instances on their way out by C-STORE: as they lie in the archive, or decoded when the peer wants that."""
+"""Objects on their way out by C-STORE: as they lie in the archive or were made, or decoded when the peer wants that."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Stored(Dataset):
 
 
 def stream(association: Any) -> None:
-    """Let an association's `send_c_store` take `Stored` objects, with bounded memory."""
+    """Let `send_c_store` take `Stored` objects with bounded memory, and others as the peer wants them."""
     if getattr(association, "concord_streams", False):
         return
     plain_send = association.send_c_store
@@ -60,21 +61,22 @@ def stream(association: Any) -> None:
     association.dul.to_provider_queue.maxsize = WAITING_PDUS  # the reader of the file waits for the network
 
     def send(dataset: Any, msg_id: int = 1, priority: int = 2, **originator: Any) -> Any:
+        syntaxes = accepted(association, str(dataset.SOPClassUID))
         if not isinstance(dataset, Stored):
-            return plain_send(dataset, msg_id, priority, **originator)
+            return plain_send(fitted(dataset, syntaxes), msg_id, priority, **originator)
         caller, number = dataset.originator or (None, None)
         with local_copy(storage.archive(), dataset.name) as path:
-            content = prepared(path, dataset, accepted(association, str(dataset.SOPClassUID)))
+            content = prepared(path, dataset, syntaxes)
             return plain_send(content, msg_id, priority, originator_aet=caller, originator_id=number)
 
     association.send_c_store = send
     association.concord_streams = True
 
 
-def contexts(found: list[Stored]) -> list[PresentationContext]:
-    """For each SOP class: the syntaxes as stored, one by one, and the plain ones; 128 at most (PS3.8 9.3.2)."""
+def contexts(found: Sequence[Dataset]) -> list[PresentationContext]:
+    """For each SOP class: the syntaxes as they are, one by one, and the plain ones; 128 at most (PS3.8 9.3.2)."""
     plain = {str(one.SOPClassUID): None for one in found}
-    stored = {(str(one.SOPClassUID), one.syntax): None for one in found}
+    stored = {(str(one.SOPClassUID), _syntax(one)): None for one in found}
     wanted = [(uid, PLAIN) for uid in plain]
     wanted += [(uid, [syntax]) for uid, syntax in stored if syntax not in PLAIN]
     proposed = []
@@ -84,6 +86,10 @@ def contexts(found: list[Stored]) -> list[PresentationContext]:
         context.transfer_syntax = syntaxes  # type: ignore[assignment]
         proposed.append(context)
     return proposed
+
+
+def _syntax(one: Dataset) -> str:
+    return one.syntax if isinstance(one, Stored) else str(one.file_meta.TransferSyntaxUID)
 
 
 def accepted(association: Any, sop_class: str) -> list[str]:
@@ -100,12 +106,19 @@ def prepared(path: Path, stored: Stored, syntaxes: list[str]) -> Path | Dataset:
 
     Raises CannotSend; what decoders raise counts as a failed sub-operation too.
     """
-    if stored.syntax in syntaxes:
-        return path
+    return path if stored.syntax in syntaxes else fitted(dcmread(path), syntaxes)
+
+
+def fitted(dataset: Dataset, syntaxes: list[str]) -> Dataset:
+    """The data set in a syntax that is accepted: its own, or decoded, in place. Raises CannotSend."""
+    syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
+    if "PixelData" in dataset:  # an object that was never written to a file does not say so by itself
+        dataset["PixelData"].is_undefined_length = syntax.is_encapsulated
+    if syntax in syntaxes:
+        return dataset
     target = next((one for one in [*PLAIN, *LOSSLESS] if one in syntaxes), None)
     if target is None:
-        raise CannotSend(f"no accepted syntax for {UID(stored.syntax).name}")
-    dataset, syntax = dcmread(path), UID(stored.syntax)
+        raise CannotSend(f"no accepted syntax for {syntax.name}")
     if syntax.is_encapsulated:
         dataset.decompress(generate_instance_uid=False)
     elif syntax.is_deflated:

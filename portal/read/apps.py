@@ -9,9 +9,9 @@ class ReadConfig(AppConfig):
         from portal.archive.cohorts import queries as cohorts
         from portal.core import blinding
         from portal.read import findings
-        from portal.read.sight import hides_model
+        from portal.read.sight import CONCERNS, hidden_studies
         from portal.read.workitems.capabilities import register
 
-        blinding.register(hides_model)
+        blinding.register(hidden_studies, CONCERNS)
         register()
         cohorts.register("finding", "Called present by models", findings.count)

@@ -14,12 +14,12 @@ from portal.accounts.queries import require_role
 from portal.archive.foreign.queries import listed
 from portal.archive.models import Instance, Study
 from portal.archive.queries import image_list
+from portal.core import blinding
 from portal.infer.queries import newest_runs, run_summary, visible_runs
 from portal.programmes import queries as programmes
 from portal.programmes import rules
 from portal.programmes.models import PART_ROLES, Assignment, PanelMember, Protocol
 from portal.read.models import Mark, Reading
-from portal.read.sight import hides_model
 
 HANGING = {"MG": "mammography", "DX": "chest", "CR": "chest"}
 
@@ -104,7 +104,7 @@ HIDDEN_WORDS = {
 
 def model_part(user: User, row: Assignment) -> dict[str, Any]:
     """The model's output as far as the protocol lets this reader see it now; an arbiter sees it."""
-    if row.kind != Assignment.Kind.ARBITRATION and hides_model(user, row.case.study_id):
+    if row.kind != Assignment.Kind.ARBITRATION and blinding.hidden(user, row.case.study_id):
         return {"visible": False, "reason": HIDDEN_WORDS[Protocol.Mode(row.case.protocol.mode)], "runs": []}
     return {"visible": True, "reason": "", "runs": [run_summary(run) for run in newest_runs(row.case.study)]}
 

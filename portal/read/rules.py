@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db.models import Q
+
 MAX_MARKS, MAX_POINTS, MAX_TEXT, MAX_MEASUREMENTS = 500, 4000, 10_000, 20
 Answers = Mapping[str, Any]
 POINTS = {"length": 2, "rectangle": 2, "ellipse": 2, "freehand": 3, "arrow": 2}
@@ -13,22 +15,20 @@ POINTS = {"length": 2, "rectangle": 2, "ellipse": 2, "freehand": 3, "arrow": 2}
 ALL, UNNAMED, NOTHING = "all", "unnamed", "nothing"
 
 
-def hidden(mode: str, *, submitted: bool, settled: bool, asked: bool, alerted: bool, oversees: bool) -> bool:
-    """Whether the model's output on a case is hidden from someone who reads, or may come to read, in its programme.
-
-    submitted  the person's own reading is final
-    settled    the case is settled: nobody will read it any more
-    asked      the output was shown to the person on demand
-    alerted    the person's reading differed from the output and the protocol answers that by showing the outlines
-    oversees   the person also coordinates, or looks after functions or archive, in the organisation
-
-    In the independent modes a mere reader never sees the output unless alerted; docs/decisions/0004 says why.
-    """
-    if mode in {"blinded", "second_reader"}:
-        return not (alerted or (settled and oversees))
-    if mode == "on_demand":
-        return not (submitted or asked or settled)
-    return not (submitted or settled)
+# Whether what is said of a case is hidden from someone who reads, or may come to read, in its programme; a condition on
+#   mode       of the protocol
+#   submitted  the person's own reading is final
+#   settled    the case is settled: nobody will read it any more
+#   asked      the output was shown to the person on demand
+#   alerted    the person's reading differed from the output and the protocol answers that by showing the outlines
+#   oversees   the person also coordinates, or looks after functions or archive, in the organisation
+# In the independent modes a mere reader never sees the output unless alerted; docs/decisions/0004 says why.
+_INDEPENDENT, _ON_DEMAND = Q(mode__in=("blinded", "second_reader")), Q(mode="on_demand")
+HIDDEN = (
+    (_INDEPENDENT & ~(Q(alerted=True) | Q(settled=True, oversees=True)))
+    | (_ON_DEMAND & ~(Q(submitted=True) | Q(asked=True) | Q(settled=True)))
+    | (~_INDEPENDENT & ~_ON_DEMAND & ~(Q(submitted=True) | Q(settled=True)))
+)
 
 
 def sight(*, settled: bool, reader: bool, arbiter: bool, holds: str | None, taken: bool, submitted: bool) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 
 from portal.accounts.models import Role, User
-from portal.accounts.queries import has_role
+from portal.accounts.queries import memberships
 from portal.programmes.models import Assignment, Case, PanelMember
 from portal.read import rules
 from portal.read.models import Reading
@@ -16,38 +16,46 @@ from portal.read.models import Reading
 OVERSEERS = (Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN)
 
 
-def hides_model(user: Any, study_id: int) -> bool:
-    """Blinding: whether the model's output on a study is hidden from someone who reads, or may come to read, it.
+def hidden_studies(user: Any) -> QuerySet[Case, Any]:
+    """Blinding: the keys of the studies of which nothing that is said is shown to someone who reads them, or may.
 
     Asks every programme on whose panel the user is a reader – available or not, running or closed – and every case
     of which the user holds an assignment; the strictest decides. Also before a case is offered: nobody looks ahead.
     """
     if not isinstance(user, User):
-        return False
-    panels = PanelMember.objects.filter(user=user, part=PanelMember.Part.READER).values("programme")
-    held = _held(user, Case.objects.filter(study=study_id)).exclude(kind=Assignment.Kind.ARBITRATION)
-    cases = Case.objects.filter(Q(programme__in=panels) | Q(pk__in=held.values("case")), study=study_id)
-    return any(_hidden(user, case) for case in cases.select_related("protocol"))
-
-
-def _held(user: User, cases: Any) -> Any:
-    """The user's assignments of these cases: pushed to them, in reading, submitted."""
-    return Assignment.objects.filter(reader=user, case__in=cases).exclude(state=Assignment.State.CANCELLED)
-
-
-def _hidden(user: User, case: Case) -> bool:
+        return Case.objects.none().values("study")
+    held = _held(user)
+    panels = PanelMember.objects.filter(user=user, part=PanelMember.Part.READER)
+    reads = Q(programme__in=panels.values("programme"))
+    reads |= Q(pk__in=held.exclude(kind=Assignment.Kind.ARBITRATION).values("case"))
     taken = (Assignment.State.CLAIMED, Assignment.State.SUBMITTED)
-    if _held(user, [case.pk]).filter(kind=Assignment.Kind.ARBITRATION, state__in=taken).exists():
-        return False
-    own = Reading.objects.filter(case=case, reader=user).exclude(assignment__state=Assignment.State.CANCELLED).first()
-    return rules.hidden(
-        case.protocol.mode,
-        submitted=own is not None and own.state == Reading.State.SUBMITTED,
-        settled=case.state == Case.State.SETTLED,
-        asked=own is not None and own.model_seen_at is not None,
-        alerted=own is not None and own.alerted_at is not None,
-        oversees=has_role(user, case.organisation_id, *OVERSEERS),
+    arbitrates = held.filter(case=OuterRef("pk"), kind=Assignment.Kind.ARBITRATION, state__in=taken)
+    own = Reading.objects.filter(case=OuterRef("pk"), reader=user).exclude(assignment__state=Assignment.State.CANCELLED)
+    overseen = memberships(user).filter(roles__overlap=list(OVERSEERS)).values("organisation")
+    cases = Case.objects.filter(reads, ~Exists(arbitrates)).alias(
+        mode=F("protocol__mode"),
+        submitted=Exists(own.filter(state=Reading.State.SUBMITTED)),
+        settled=_whether(state=Case.State.SETTLED),
+        asked=Exists(own.filter(model_seen_at__isnull=False)),
+        alerted=Exists(own.filter(alerted_at__isnull=False)),
+        oversees=_whether(organisation__in=overseen),
     )
+    return cases.filter(rules.HIDDEN).values("study")
+
+
+# for whom `hidden_studies` may ever find one: readers of panels, and whoever holds a reading
+CONCERNS = """EXISTS (SELECT FROM programmes_panelmember b WHERE b.user_id = {user} AND b.part = 'reader')
+    OR EXISTS (SELECT FROM programmes_assignment b WHERE b.reader_id = {user} AND b.state <> 'cancelled'
+        AND b.kind <> 'arbitration')"""
+
+
+def _whether(**condition: Any) -> ExpressionWrapper:
+    return ExpressionWrapper(Q(**condition), output_field=BooleanField())
+
+
+def _held(user: User) -> QuerySet[Assignment]:
+    """The user's assignments: pushed to them, in reading, submitted."""
+    return Assignment.objects.filter(reader=user).exclude(state=Assignment.State.CANCELLED)
 
 
 def sights(user: User, cases: Iterable[Case]) -> dict[int, str]:
@@ -55,7 +63,7 @@ def sights(user: User, cases: Iterable[Case]) -> dict[int, str]:
     rows = list(cases)
     panel = PanelMember.objects.filter(user=user, programme__in={case.programme_id for case in rows})
     parts = set(panel.values_list("programme_id", "part"))
-    held = {a.case_id: a for a in _held(user, [case.pk for case in rows])}  # one a case, by constraint
+    held = {a.case_id: a for a in _held(user).filter(case__in=[case.pk for case in rows])}  # one a case, by constraint
     found = {}
     for case in rows:
         mine = held.get(case.pk)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from portal.accounts.actions import create_token, save_view
 from portal.accounts.models import ApiToken, Membership, Organisation, Role, User
-from portal.archive.models import Cohort, Instance
+from portal.archive.models import Cohort, Instance, Study
 from portal.billing.models import LedgerEntry
 from portal.check.models import SeriesCheck, StudyCheck
 from portal.consensus.models import Truth
@@ -123,8 +123,9 @@ class World:
         layer = Instance.objects.create(
             organisation=lakeside, study=case.study, series=image.series, sop_uid="1.2.826.0.1.3680043.2.1125.7",
             sop_class="1.2.840.10008.5.1.4.1.1.11.1", transfer_syntax="1.2.840.10008.1.2.1", name=kept, size=1,
-            sha256="0" * 64, headers={"00700080": {"vr": "CS", "Value": ["OTHERS"]}},
+            sha256="0" * 64, headers={"00700080": {"vr": "CS", "Value": ["OTHERS"]}}, opinion=True,
         )  # fmt: skip
+        Study.objects.filter(pk=case.study_id).update(opinions=True)
         rule = HeaderRule.objects.create(
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )

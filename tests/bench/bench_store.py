@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from inference.phantoms import breast_case
+from tests.bench.house import configure
 from tests.conftest import start_portal
-from tests.factories.archive import encoded, image
 
 ROUNDS = int(os.environ.get("CONCORD_BENCH_ROUNDS", "3"))
 NO_NAGLE = {**os.environ, "TCP_NODELAY": "1"}
@@ -20,6 +20,8 @@ NO_NAGLE = {**os.environ, "TCP_NODELAY": "1"}
 
 def files(folder: Path) -> dict[str, tuple[Path, int]]:
     """Kind of image → (file, how often it is sent by one sender)."""
+    from tests.factories.archive import encoded, image
+
     ct = folder / "ct.dcm"
     ct.write_bytes(encoded(image("CT", Rows=512, Columns=512)))
     mg = breast_case(1, malignant=False, size=(2560, 2048)).write(folder / "mg")[0]
@@ -41,12 +43,13 @@ def send(port: int, called: str, path: Path, times: int, senders: int) -> float:
 
 def main() -> None:
     """Print one row for each kind of image and number of associations: medians of the rounds."""
-    from tests.factories.peers import orthanc  # wants a configured Django
-
     folder = Path(tempfile.mkdtemp(prefix="concord-bench-"))
     folder.chmod(0o755)
     process, stack = start_portal(folder / "portal")
     try:
+        configure(stack.home)
+        from tests.factories.peers import orthanc  # wants a configured Django
+
         with orthanc(folder / "orthanc", stack.dicom_port) as there:
             print("| images | associations | Orthanc /s | Concord /s | ratio |\n|---|---|---|---|---|")
             for kind, (path, times) in files(folder).items():

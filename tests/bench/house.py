@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import django
 
 from deploy.embedded import children
 from deploy.embedded.config import ROOT, Home, free_port
@@ -128,6 +131,14 @@ def memory_mb(pid: int) -> float:
 
     main = psutil.Process(pid)
     return float(sum(p.memory_info().rss for p in (main, *main.children(recursive=True))) / 1e6)
+
+
+def configure(home: Home) -> None:
+    """Set Django up in this process with a portal's own settings; what imports models comes after this."""
+    os.environ.update({name: value for name, value in home.env("app").items() if value != "0"})  # ports not known here
+    django.setup()
+    for name in ("httpx", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # senders that are cut off say so very often
 
 
 def row(*cells: object) -> None:

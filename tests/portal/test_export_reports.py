@@ -215,7 +215,7 @@ def test_destinations_are_tested_by_a_button(cast: Cast, tmp_path: Path) -> None
             (destination(cast, ris.port, kind="mllp", name="RIS"), "RIS takes a connection"),
             (destination(cast, 0, kind="fhir", url=server.url, name="F"), "FHIR server, version 4.0.1"),
             (destination(cast, 0, kind="dicomweb", url=server.url, name="W"), "W answered 404"),
-            (destination(cast, free_port(), name="P"), "PACS does not answer"),
+            (destination(cast, free_port(), name="P"), "P does not answer"),
         ]
         for row, words in there:
             page = dave.post(f"/destinations/{row.pk}/test/", follow=True).content.decode()

@@ -27,7 +27,7 @@ from portal.export import sr, tasks
 from portal.export.models import Destination, Return
 from portal.export.returns import contents
 from portal.export.returns.actions import queue_returns, resend_due, retry_return
-from portal.export.rules import MAX_ATTEMPTS, derived_uid, pause
+from portal.export.rules import PAUSES, derived_uid
 from portal.programmes.models import Case
 from tests.factories.reading import Cast, cast, owed
 from tests.factories.returns import Pacs, arrived, destination, pacs, settled_case
@@ -310,7 +310,7 @@ def test_a_failed_return_is_sent_again_by_a_pacs_administrator(cast: Cast, tmp_p
     case = settled_case(cast, study, [])
     destination(cast, free_port())
     (row,) = queue_returns(case.pk)
-    Return.objects.filter(pk=row.pk).update(attempts=MAX_ATTEMPTS - 1)
+    Return.objects.filter(pk=row.pk).update(attempts=PAUSES.attempts - 1)
     tasks.send_return(str(row.pk))
     row.refresh_from_db()
     assert row.state == "failed" and row.next_at is None  # given up: a person decides
@@ -324,6 +324,6 @@ def test_a_failed_return_is_sent_again_by_a_pacs_administrator(cast: Cast, tmp_p
 
 
 def test_pauses_double_and_end() -> None:
-    seconds = [w.total_seconds() for n in range(1, MAX_ATTEMPTS) if (w := pause(n))]
+    seconds = [w.total_seconds() for n in range(1, PAUSES.attempts) if (w := PAUSES.after(n))]
     assert seconds == [30, 60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600]
-    assert pause(MAX_ATTEMPTS) is None
+    assert PAUSES.after(PAUSES.attempts) is None

@@ -15,7 +15,8 @@ from inference.explain import MapSet
 from inference.explain.export import objects_of
 from inference.phantoms import chest
 from portal.export.models import Destination
-from portal.export.send import NotSent, dimse
+from portal.export.send import dimse
+from portal.peers.client import NotAnswered
 from tests.factories.returns import pacs
 
 
@@ -33,7 +34,7 @@ def test_compressed_objects_arrive_as_the_peer_takes_them(
     wanted = {str(ds.SOPInstanceUID): ds.pixel_array.copy() for ds in made}
     with pacs(tmp_path / "pacs", None, *options) as peer:
         where = Destination(kind="dimse", name="P", ae_title="PACS", host="127.0.0.1", port=peer.port)
-        assert dimse.echo(where) == "PACS answers C-ECHO"
+        assert dimse.echo(where) == "P answers C-ECHO"
         assert dimse.store(where, made).startswith("2 stored")
         got = {str(ds.SOPInstanceUID): ds for ds in peer.objects()}
     assert set(got) == set(wanted)
@@ -43,5 +44,5 @@ def test_compressed_objects_arrive_as_the_peer_takes_them(
             assert ds.file_meta.TransferSyntaxUID == syntax
         else:
             assert not ds.file_meta.TransferSyntaxUID.is_encapsulated
-    with pytest.raises(NotSent, match="does not answer"):
+    with pytest.raises(NotAnswered, match="does not answer"):
         dimse.store(Destination(kind="dimse", name="P", ae_title="PACS", host="127.0.0.1", port=free_port()), made)

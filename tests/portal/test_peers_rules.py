@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.peers import sealed
-from portal.peers.rules import date_range, earlier_studies, fits, from_allowed, networks, pause, wanted_studies
+from portal.peers.rules import PAUSES, date_range, earlier_studies, fits, from_allowed, networks, wanted_studies
 from portal.peers.wire import Slots
 
 
@@ -65,7 +65,8 @@ def test_wanted_and_earlier_studies() -> None:
     assert [n for n, _ in earlier_studies(STUDIES, "20240201", ["CT"], 9)] == [0]
     assert [n for n, _ in earlier_studies(STUDIES, "", ["CT"], 1)] == [2]
     assert date_range(date(2024, 3, 1), 1) == "20240229-"
-    assert [pause(n).total_seconds() / 60 for n in (1, 2, 3)] == [1, 2, 4] and pause(6) is None  # type: ignore[union-attr]
+    pauses = [PAUSES.after(n) for n in (1, 2, 3, 6)]
+    assert [pause and pause.total_seconds() / 60 for pause in pauses] == [1, 2, 4, None]
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=30), max_size=4))

@@ -28,7 +28,6 @@ KINDS: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.11.1": "presentation",  # Grayscale Softcopy Presentation State
     "1.2.840.10008.5.1.4.1.1.11.2": "presentation",  # Color Softcopy Presentation State
 }
-SEGMENTATIONS = frozenset(uid for uid, kind in KINDS.items() if kind == "segmentation")
 MOST_ITEMS, ROUND = 5000, 3
 RING = np.linspace(0, 2 * np.pi, 73)
 Points = Sequence[Sequence[float]] | NDArray[np.float64]

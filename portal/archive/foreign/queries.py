@@ -12,8 +12,8 @@ from pydicom import dcmread
 from portal.archive.files import local_copy
 from portal.archive.foreign import KINDS, Layer, Unreadable, about, gsps, seg, sr
 from portal.archive.models import Instance, Study
-from portal.archive.queries import organisations
-from portal.core import blinding, storage
+from portal.archive.queries import shown
+from portal.core import storage
 from portal.core.errors import Refused
 
 log = structlog.get_logger(__name__)
@@ -21,9 +21,7 @@ log = structlog.get_logger(__name__)
 
 def objects(user: Any, study: Study) -> QuerySet[Instance]:
     """The foreign objects of a study; none for who may see no output, or reads the study without it."""
-    if study.organisation_id not in organisations(user, "output") or blinding.hidden(user, study.pk):
-        return Instance.objects.none()
-    rows = Instance.objects.filter(study=study, sop_class__in=KINDS).select_related("series")
+    rows = shown(user, study).filter(sop_class__in=KINDS).select_related("series")
     return rows.order_by("series__number", "series_id", "number", "pk")
 
 

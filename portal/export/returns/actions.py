@@ -12,20 +12,22 @@ from django.utils import timezone
 from pydicom.dataset import Dataset
 
 from inference.preprocess.errors import ImageError
-from portal.accounts.models import Role
-from portal.accounts.queries import require_role
 from portal.core import outbox
 from portal.core.errors import Refused
 from portal.deidentify.restore import Unknown, restore
-from portal.export.actions import advance
+from portal.export.actions import advance, announce
 from portal.export.kinds import wanted
 from portal.export.models import Destination, Return
+from portal.export.queries import keeper
 from portal.export.report import fhir, hl7
 from portal.export.returns import contents
-from portal.export.rules import pause
-from portal.export.send import NotSent, dimse, mllp, web
+from portal.export.send import dimse, mllp, web
 from portal.infer.models import Run
 from portal.infer.queries import newest_runs
+from portal.peers import outgoing
+from portal.peers.actions import ask_commitment
+from portal.peers.client import NotAnswered
+from portal.peers.models import Commitment
 from portal.programmes.models import Case
 
 log = structlog.get_logger(__name__)
@@ -77,9 +79,13 @@ def _queue(organisation_id: int, of: str, about: dict[str, Any]) -> list[Return]
                 defaults={"organisation_id": organisation_id, "state": STATES.QUEUED},
             )
             if new:
-                outbox.emit("export.return_queued", row.pk)
+                outbox.emit(Return.TOPIC, row.pk)
                 made.append(row)
-            elif _at_rest(row) and row.content != _content(row) and _queue_again(row):
+            elif (
+                _at_rest(row)
+                and row.content != _content(row)
+                and outgoing.queue_again(row, advance, attempts=0, error="")
+            ):
                 made.append(row)
     return made
 
@@ -94,17 +100,6 @@ def _content(row: Return) -> str:
 def _at_rest(row: Return) -> bool:
     """Whether nothing will send this row by itself."""
     return row.state in {STATES.SENT, STATES.NOTHING} or (row.state == STATES.FAILED and row.next_at is None)
-
-
-def _queue_again(row: Return, **fields: Any) -> bool:
-    values = {"next_at": None, "queued_at": timezone.now(), **fields}
-    if row.next_at is None:  # not a further try of the same
-        values |= {"attempts": 0, "error": ""}
-    with transaction.atomic():
-        moved = advance(row, STATES.QUEUED, **values)
-        if moved:
-            outbox.emit("export.return_queued", row.pk)
-    return moved
 
 
 def send_return(return_pk: uuid.UUID | str) -> Return:
@@ -122,41 +117,68 @@ def send_return(return_pk: uuid.UUID | str) -> Return:
     if not row.destination.active:
         advance(row, STATES.FAILED, error="The destination is closed.", next_at=None)
         return row
-    attempts = row.attempts + 1
     try:
         content = contents.content_of(row)
         parcel = _parcel(row, content)
     except NOT_MADE as error:
-        words = f"The result cannot be made ({outbox.describe(error, private=True)})."[:300]
-        advance(row, STATES.FAILED, attempts=attempts, error=words, next_at=None)
-        log.warning("export.return_not_made", return_id=str(row.pk), error=words)
-        return row
+        words = f"The result cannot be made ({outbox.describe(error, private=True)})."
+        return outgoing.not_sent(row, advance, words, again=False)
     if parcel is None:
-        advance(row, STATES.NOTHING, content=content, error="", attempts=attempts)
+        advance(row, STATES.NOTHING, content=content, error="", attempts=row.attempts + 1)
         return row
     try:
         answer = parcel.send(row.destination)
-    except NotSent as error:
-        wait = pause(attempts)
-        due = timezone.now() + wait if wait else None
-        advance(row, STATES.FAILED, attempts=attempts, error=str(error)[:300], next_at=due)
-        log.warning("export.not_sent", return_id=str(row.pk), attempts=attempts, error=str(error))
-        return row
-    advance(
-        row,
-        STATES.SENT,
-        sent_at=timezone.now(),
-        content=content,
-        sop_uid=parcel.name[:64],
-        objects_count=parcel.count,
-        answer=answer[:200],
-        attempts=attempts,
-        error="",
-        identified=parcel.identified,
-    )
+    except NotAnswered as error:
+        return outgoing.not_sent(row, advance, str(error))
+    with transaction.atomic():
+        sent = advance(
+            row,
+            STATES.SENT,
+            sent_at=timezone.now(),
+            content=content,
+            sop_uid=parcel.name[:64],
+            objects_count=parcel.count,
+            answer=answer[:200],
+            attempts=row.attempts + 1,
+            error="",
+            identified=parcel.identified,
+        )
+        if sent:
+            _ask_to_keep(row, parcel)
     if row.case_id:
         queue_returns(row.case_id)  # the truth may have changed while this one was on its way
     return row
+
+
+def _ask_to_keep(row: Return, parcel: Parcel) -> None:
+    """Ask the PACS to promise that it keeps the objects, where its destination says so.
+
+    One that is no peer any more is not asked: its answer would come to the listener.
+    """
+    peer = keeper(row.destination) if row.destination.commit and parcel.objects else None
+    items = [(str(ds.SOPClassUID), str(ds.SOPInstanceUID)) for ds in parcel.objects]
+    asked = ask_commitment(peer, items) if peer else None
+    if asked or row.commitment_id:
+        Return.objects.filter(pk=row.pk).update(commitment=asked)
+        row.commitment = asked
+
+
+def commitment_settled(commitment_pk: uuid.UUID | str) -> list[Return]:
+    """The PACS has said what it keeps: a result that it does not keep whole is sent again, after a pause.
+
+    Twice has the effect of once.
+    """
+    commitment = Commitment.objects.get(pk=commitment_pk)
+    rows = list(commitment.returns.filter(state=STATES.SENT).select_related("destination"))
+    for row in rows:
+        if commitment.state in {Commitment.State.PARTIAL, Commitment.State.REFUSED}:
+            kept = f"{commitment.confirmed} of {row.objects_count} objects"
+            words = f"{row.destination.name} promises to keep {kept} only"
+            outgoing.not_sent(row, advance, words)
+        else:
+            with transaction.atomic():
+                announce(row)
+    return rows
 
 
 class Parcel:
@@ -167,7 +189,7 @@ class Parcel:
         self.count = len(self.objects) or 1
 
     def send(self, destination: Destination) -> str:
-        """The peer's acknowledgement. Raises NotSent."""
+        """The peer's acknowledgement. Raises NotAnswered."""
         if destination.kind == KINDS.DIMSE:
             return dimse.store(destination, self.objects)
         if destination.kind == KINDS.DICOMWEB:
@@ -203,13 +225,9 @@ def _identify(destination: Destination, objects: Iterable[Dataset]) -> bool:
 
 def resend_due(limit: int = 200) -> int:
     """Queue failed returns whose pause is over. Returns how many."""
-    due = Return.objects.filter(state=STATES.FAILED, next_at__lte=timezone.now(), destination__active=True)
-    return sum(_queue_again(row) for row in due.order_by("next_at")[:limit])
+    return outgoing.queue_due(Return.objects.filter(destination__active=True), advance, limit)
 
 
 def retry_return(user: Any, row: Return) -> Return:
     """Send a failed return again now, its attempts counted anew. Raises Refused for any other, 404 without the role."""
-    require_role(user, row.organisation_id, Role.PACS_ADMIN)
-    if row.state != STATES.FAILED or not _queue_again(row, attempts=0, error=""):
-        raise Refused("wrong_state", "Only a failed return can be sent again.")
-    return row
+    return outgoing.retry(user, row, row.organisation_id, advance)

@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 
 from inference.explain.export import objects_of
 from portal.archive.files import local_copy
-from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance, Study
 from portal.consensus.models import Truth
 from portal.core import storage
@@ -39,7 +38,7 @@ OF_MAPS = {"model-seg": "seg", "model-pm": "pm", "model-sc": "sc"}
 
 def images_of(study: Study) -> QuerySet[Instance]:
     """The images of a study that a result refers to, in the order in which they are read."""
-    rows = Instance.objects.filter(study=study, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = Instance.objects.filter(study=study, rows__gt=0, opinion=False)
     return rows.order_by("series__number", "number", "sop_uid")
 
 

@@ -1,7 +1,5 @@
-"""Ways to a destination: each takes what is sent and returns the peer's acknowledgement in words, or raises NotSent."""
+"""Ways to a destination: each takes what is sent and returns the peer's acknowledgement in words.
 
-from __future__ import annotations
-
-
-class NotSent(Exception):
-    """The peer is away, refuses, or did not say that it has everything."""
+Each raises NotAnswered: the peer is away, refuses, or did not say that it has everything. C-STORE is that of
+`portal.peers`.
+"""

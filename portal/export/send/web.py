@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from portal.core.sealed import unseal
 from portal.export.models import Destination
-from portal.export.send import NotSent
+from portal.peers.client import NotAnswered
 
 SECONDS = httpx.Timeout(30, connect=10)
 FHIR_JSON = "application/fhir+json"
@@ -35,17 +35,17 @@ def _ask(destination: Destination, method: str, address: str, **body: Any) -> ht
         with client(destination) as http:
             return http.request(method, destination.url.rstrip("/") + address, **body)
     except httpx.HTTPError as error:
-        raise NotSent(f"{destination.name} does not answer ({type(error).__name__})") from None
+        raise NotAnswered(f"{destination.name} does not answer ({type(error).__name__})") from None
 
 
 def stow(destination: Destination, objects: Sequence[Dataset]) -> str:
-    """Store objects. Raises NotSent unless the server says of every one that it has it."""
+    """Store objects. Raises NotAnswered unless the server says of every one that it has it."""
     boundary = uuid.uuid4().hex
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     answer = _ask(destination, "POST", "/studies", content=_parts(objects, boundary),
                   headers={"Content-Type": kind, "Accept": "application/dicom+json"})  # fmt: skip
     if answer.status_code not in {200, 202, 409}:
-        raise NotSent(f"{destination.name} answered {answer.status_code}")
+        raise NotAnswered(f"{destination.name} answered {answer.status_code}")
     try:
         told: Mapping[str, Any] = answer.json() if answer.content else {}
     except json.JSONDecodeError:
@@ -56,7 +56,7 @@ def stow(destination: Destination, objects: Sequence[Dataset]) -> str:
     if failed or not wanted <= have:
         reasons = {hex(code) for item in failed for code in item.get("00081197", {}).get("Value", [])}
         words = f", reason {', '.join(sorted(reasons))}" if reasons else ""
-        raise NotSent(f"{destination.name} did not store {len(wanted - have)} of {len(wanted)}{words}")
+        raise NotAnswered(f"{destination.name} did not store {len(wanted - have)} of {len(wanted)}{words}")
     return f"{len(wanted)} stored ({answer.status_code})"
 
 
@@ -71,19 +71,19 @@ def _parts(objects: Sequence[Dataset], boundary: str) -> Iterator[bytes]:
 
 
 def studies(destination: Destination) -> str:
-    """Whether the server answers QIDO-RS. Raises NotSent."""
+    """Whether the server answers QIDO-RS. Raises NotAnswered."""
     answer = _ask(destination, "GET", "/studies?limit=1", headers={"Accept": "application/dicom+json"})
     if answer.status_code not in {200, 204}:
-        raise NotSent(f"{destination.name} answered {answer.status_code}")
+        raise NotAnswered(f"{destination.name} answered {answer.status_code}")
     return f"{destination.name} answers QIDO-RS"
 
 
 def put_report(destination: Destination, report: Mapping[str, Any]) -> str:
-    """Write a DiagnosticReport under its own id (update as create). Raises NotSent."""
+    """Write a DiagnosticReport under its own id (update as create). Raises NotAnswered."""
     answer = _ask(destination, "PUT", f"/DiagnosticReport/{report['id']}", content=json.dumps(report),
                   headers={"Content-Type": FHIR_JSON, "Accept": FHIR_JSON})  # fmt: skip
     if answer.status_code not in {200, 201}:
-        raise NotSent(f"{destination.name} answered {answer.status_code}{_outcome(answer)}")
+        raise NotAnswered(f"{destination.name} answered {answer.status_code}{_outcome(answer)}")
     version = answer.headers.get("ETag", "")
     return f"{'created' if answer.status_code == 201 else 'updated'} {version}".strip()
 
@@ -97,12 +97,12 @@ def _outcome(answer: httpx.Response) -> str:
 
 
 def capabilities(destination: Destination) -> str:
-    """Whether the server says that it is one of FHIR. Raises NotSent."""
+    """Whether the server says that it is one of FHIR. Raises NotAnswered."""
     answer = _ask(destination, "GET", "/metadata", headers={"Accept": FHIR_JSON})
     try:
         told = answer.json()
     except ValueError:
         told = {}
     if answer.status_code != 200 or not isinstance(told, dict) or told.get("resourceType") != "CapabilityStatement":
-        raise NotSent(f"{destination.name} shows no capability statement ({answer.status_code})")
+        raise NotAnswered(f"{destination.name} shows no capability statement ({answer.status_code})")
     return f"{destination.name} is a FHIR server, version {told.get('fhirVersion', 'unknown')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance
 from portal.consensus.models import Truth
 from portal.export.returns.contents import run_shapes
@@ -80,6 +79,6 @@ def cases(scope: Scope) -> Iterator[CaseFiles]:
 
 def images(case: Case) -> list[Instance]:
     """A case's images in the order in which they are read."""
-    rows = Instance.objects.filter(study=case.study_id, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = Instance.objects.filter(study=case.study_id, rows__gt=0, opinion=False)
     rows = rows.select_related("series")
     return list(rows.defer("headers", "frame_table").order_by("series__number", "series_id", "number", "pk"))

@@ -11,7 +11,6 @@ from django.conf import settings
 
 from portal.accounts.models import User
 from portal.archive.attributes import tag_of, vr_of
-from portal.archive.foreign import SEGMENTATIONS
 from portal.archive.models import Instance
 from portal.programmes.models import Assignment
 from portal.read.models import WorkitemClaim
@@ -64,7 +63,7 @@ class Workitem:
 def images_of(studies: Collection[int]) -> dict[int, dict[str, list[tuple[str, str]]]]:
     """Study key → its images by series, in reading order: what the reading room shows, and no object that says more."""
     found: dict[int, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    rows = Instance.objects.filter(study__in=studies, rows__gt=0).exclude(sop_class__in=SEGMENTATIONS)
+    rows = Instance.objects.filter(study__in=studies, rows__gt=0, opinion=False)
     rows = rows.order_by("study_id", "series__number", "series_id", "number", "pk")
     for study, series, sop_class, sop in rows.values_list("study_id", "series__series_uid", "sop_class", "sop_uid"):
         found[study][series].append((sop_class, sop))
