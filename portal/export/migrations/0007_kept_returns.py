@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('export', '0005_more_ways_out'),
+        ('export', '0006_data_set_cohort'),
         ('peers', '0003_outgoing'),
     ]
 

@@ -16,7 +16,7 @@ WHERE EXISTS (SELECT FROM archive_instance i WHERE i.study_id = s.id AND i.opini
 
 
 class Migration(migrations.Migration):
-    dependencies = [("archive", "0006_search_answers")]
+    dependencies = [("archive", "0007_cohorts")]
 
     operations = [
         migrations.AddField("study", "opinions", models.BooleanField(default=False)),
