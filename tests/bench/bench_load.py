@@ -2,9 +2,9 @@
 
     python -m tests.bench load [--scans 1000] [--side 1024] [--workers 2]
 
-Chest phantoms are stored by the archive's own actions, in three processes; `default`, `gpu` and `beat` are the
-processes that the supervisor starts. From there all is theirs: planning, preparing, running, storing, and what follows
-a run. When four in ten are done the gpu worker is killed (kill -9) and started again at once, as the supervisor would.
+Chest phantoms are stored by the archive's own actions, in three processes; `default`, `transfer`, `gpu` and `beat` are
+the processes that the supervisor starts. From there all is theirs: planning, preparing, running, storing, and what
+follows a run. When four in ten are done the gpu worker is killed (kill -9) and started again at once, as the supervisor would.
 Latency is from the settled study to its stored result. Nothing may be lost, nothing may be there twice.
 """
 
@@ -49,6 +49,7 @@ def drive(scans: int, side: int, workers: int) -> None:
         os.environ.pop(variable)  # ours; the workers have their zones'
     place = House(Home.open())
     place.start("default", "--concurrency", str(workers))
+    place.start("transfer")  # it fetches earlier studies, here none
     place.start("beat")
     gpu = place.start("gpu")
     done = Run.objects.filter(state=Run.State.DONE)
@@ -74,7 +75,7 @@ def drive(scans: int, side: int, workers: int) -> None:
             assert process.wait() == 0
         settled()
     finally:
-        for name in ("gpu", "beat", "default"):
+        for name in ("gpu", "beat", "transfer", "default"):
             place.stop(name)
     told(scans)
 
