@@ -4,8 +4,8 @@
 
 Chest phantoms are stored by the archive's own actions, in three processes; `default`, `transfer`, `gpu` and `beat` are
 the processes that the supervisor starts. From there all is theirs: planning, preparing, running, storing, and what
-follows a run. When four in ten are done the gpu worker is killed (kill -9) and started again at once, as the supervisor would.
-Latency is from the settled study to its stored result. Nothing may be lost, nothing may be there twice.
+follows a run. When four in ten are done the gpu worker is killed (kill -9) and started again at once, as the supervisor
+would. Latency is from the settled study to its stored result. Nothing may be lost, nothing may be there twice.
 """
 
 from __future__ import annotations
