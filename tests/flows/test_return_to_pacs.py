@@ -19,8 +19,8 @@ from tests.support import Stack, wait_for
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
 DESTINATION = """
     INSERT INTO export_destination (organisation_id, name, kind, ae_title, host, port, tls, url, secret, wants,
-                                    automatic, active, restore_identity)
-    SELECT id, 'Owner', 'dimse', 'PACS', '127.0.0.1', %s, false, '', '', '{sr,gsps,model-sr}', true, true, true
+                                    automatic, active, restore_identity, commit)
+    SELECT id, 'Owner', 'dimse', 'PACS', '127.0.0.1', %s, false, '', '', '{sr,gsps,model-sr}', true, true, true, false
     FROM accounts_organisation WHERE slug = 'lakeside'
 """
 

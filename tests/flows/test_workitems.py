@@ -34,6 +34,11 @@ def change(stack: Stack, name: str, uid: str, state: str, transaction: str) -> A
     return stack.as_(name).raw("PUT", f"/dicomweb/workitems/{uid}/state", [data])
 
 
+def claimed(stack: Stack) -> set[str]:
+    """What Alice has in hand by the portal's own worklist."""
+    return {i["id"] for i in stack.as_("alice").get("/api/v1/worklist/")["items"] if i["state"] == "claimed"}
+
+
 def test_from_the_scanner_to_a_completed_work_item(stack: Stack, tmp_path: Path) -> None:
     before = items(stack, "alice")
     files = breast_case(4713, malignant=False, size=(256, 208)).write(tmp_path)
@@ -44,7 +49,7 @@ def test_from_the_scanner_to_a_completed_work_item(stack: Stack, tmp_path: Path)
         240,
         "the case is a work item",
     )
-    mine = generate_uid()
+    had, mine = claimed(stack), generate_uid()
     answer = change(stack, "alice", uid, "IN PROGRESS", mine)
     assert (answer.status_code, answer.content) == (200, b"")
     assert change(stack, "bob", uid, "IN PROGRESS", generate_uid()).status_code == 409
@@ -62,12 +67,12 @@ def test_from_the_scanner_to_a_completed_work_item(stack: Stack, tmp_path: Path)
     assert fetched == 4
 
     alice = stack.as_("alice")
-    [row] = [i for i in alice.get("/api/v1/worklist/")["items"] if i["state"] == "claimed"]
+    [assignment] = claimed(stack) - had
     early = change(stack, "alice", uid, "COMPLETED", mine)
     assert early.status_code == 409
     answers = {"recall": False, "malignancy": 3, "birads": "1", "density": "B", "comment": ""}
     body = {"answers": answers, "marks": [], "active_ms": 41_000, "key": str(uuid.uuid4())}
-    alice.post(f"/api/v1/assignments/{row['id']}/submit/", body)
+    alice.post(f"/api/v1/assignments/{assignment}/submit/", body)
     assert items(stack, "alice", SOPInstanceUID=uid)[uid].ProcedureStepState == "COMPLETED"
     done = change(stack, "alice", uid, "COMPLETED", mine)
     assert done.status_code == 200 and "already in the requested state of COMPLETED" in done.headers["Warning"]
