@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,22 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
     return process, Stack(home, content)
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """All processes of a portal with the demo's people and no scans yet."""
+@contextmanager
+def portal_of_its_own() -> Iterator[Stack]:
+    """All processes of a portal with the demo's people and no scans yet, gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="concord-stack-"))
     folder.chmod(0o755)
     process, running = start_portal(folder)
-    yield running
-    process.terminate()
-    process.wait(60)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The portal that tests share."""
+    with portal_of_its_own() as running:
+        yield running

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import start_portal
+from tests.conftest import portal_of_its_own
 from tests.factories.hammer import Hammer
 from tests.support import Stack
 
@@ -21,14 +19,9 @@ KILLS = ((3, "dicom"), (7, "web"), (11, "child"), (15, "dicom"), (19, "web"))
 
 @pytest.fixture
 def portal() -> Iterator[Stack]:
-    """A portal of its own: hundreds of new studies would keep its workers busy for whatever is tested next."""
-    folder = Path(tempfile.mkdtemp(prefix="concord-kills-"))
-    folder.chmod(0o755)
-    process, running = start_portal(folder)
-    yield running
-    process.terminate()
-    process.wait(60)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Hundreds of new studies would keep the shared portal's workers busy for whatever is tested next."""
+    with portal_of_its_own() as running:
+        yield running
 
 
 def test_every_acknowledged_instance_is_there_byte_for_byte(portal: Stack, tmp_path: Path) -> None:

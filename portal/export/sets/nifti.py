@@ -52,12 +52,7 @@ def files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     values = label_values(scope)
     left_out: list[dict[str, str]] = []
     for one in cases(scope):
-        for stack in stacks(one):
-            try:
-                volume, affine = read(stack)
-            except (Refused, FileNotFoundError, ValueError) as error:
-                left_out.append({"image": stack.name, "why": str(error)})
-                continue
+        for stack, volume, affine in _readable(one, left_out):
             yield f"images/{stack.name}.nii.gz", iter([packed(volume, affine)])
             for who, shapes in {"truth": one.decided, **one.readers}.items():
                 drawn = label_map(stack, shapes, values)
@@ -78,12 +73,7 @@ def nnunet_files(scope: Scope) -> Iterator[tuple[str, Iterator[bytes]]]:
     for one in cases(scope):
         if one.truth is None:
             continue
-        for stack in stacks(one):
-            try:
-                volume, affine = read(stack)
-            except (Refused, FileNotFoundError, ValueError) as error:
-                left_out.append({"image": stack.name, "why": str(error)})
-                continue
+        for stack, volume, affine in _readable(one, left_out):
             count += 1
             channels.add(stack.modality or "OT")
             agreed = majority([label_map(stack, shapes, values) for shapes in one.readers.values()], values)
@@ -127,6 +117,17 @@ def stacks(one: CaseFiles) -> list[Stack]:
         name = f"{one.name}-{number:03d}"
         made.append(Stack(name, group[0].series.modality, uids, group, (group[0].rows, group[0].columns)))
     return made
+
+
+def _readable(one: CaseFiles, left_out: list[dict[str, str]]) -> Iterator[tuple[Stack, Volume, NDArray[np.float64]]]:
+    """The stacks of a case as `read` gives them; what cannot be decoded is added to `left_out`."""
+    for stack in stacks(one):
+        try:
+            volume, affine = read(stack)
+        except (Refused, FileNotFoundError, ValueError) as error:
+            left_out.append({"image": stack.name, "why": str(error)})
+            continue
+        yield stack, volume, affine
 
 
 def read(stack: Stack) -> tuple[Volume, NDArray[np.float64]]:
