@@ -27,7 +27,7 @@ from inference.serving import metrics
 
 Source = Callable[[], Read]  # where a prepared image comes from; raises ImageError
 POLL = 0.25  # seconds between two looks of a waiting caller at what is still open
-GATHER = 0.1  # seconds that a caller waits for others after one has ended: storing many costs hardly more than one
+GATHER = 0.25  # seconds that a caller waits for others after one has ended: storing many costs hardly more than one
 
 
 class Ended(Exception):

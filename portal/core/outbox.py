@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 15
 RESEND_SECONDS = 20
 MAX_ATTEMPTS = 6
-TOGETHER = 16  # owed tasks in one message
+TOGETHER = 32  # owed tasks in one message
 
 
 def followers(topic: str) -> Sequence[str]:

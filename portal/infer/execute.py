@@ -21,6 +21,7 @@ from inference.preprocess.errors import ImageError
 from inference.serving import Cancelled, Request, TooSlow, ended
 from portal.archive.models import Instance
 from portal.core import live, outbox
+from portal.core.rows import update_each
 from portal.infer.inputs import images_of, prepared
 from portal.infer.models import Run
 from portal.infer.pace import Pace
@@ -144,7 +145,7 @@ def _store(found: Sequence[Found]) -> None:
         mine = [one for one in found if one[0].pk in moved]
         for run, instances, findings in mine:
             run.provenance, run.timings_ms = provenance(instances, findings), findings.timings_ms
-        Run.objects.bulk_update([run for run, _, _ in mine], ("provenance", "timings_ms"))
+        update_each([run for run, _, _ in mine], ("provenance", "timings_ms"))
         store_findings(mine)
         _announce_end([run for run, _, _ in mine], Run.State.DONE)
 
@@ -199,13 +200,14 @@ class _Watch:
 
     def __call__(self, waiting: Sequence[Request]) -> None:
         now = time.monotonic()
-        if now - self.looked >= LOOK_SECONDS:
-            self.looked = now
-            mine = Run.objects.filter(pk__in=[self.runs[r].pk for r in waiting], state=Run.State.RUNNING)
-            left = set(mine.values_list("pk", flat=True))
-            for request in waiting:
-                if self.runs[request].pk not in left:
-                    request.fail(Cancelled("it was cancelled, or given to another worker"))
+        if now - self.looked < LOOK_SECONDS:  # most runs end before anybody could read how far they are
+            return
+        self.looked = now
+        mine = Run.objects.filter(pk__in=[self.runs[r].pk for r in waiting], state=Run.State.RUNNING)
+        left = set(mine.values_list("pk", flat=True))
+        for request in waiting:
+            if self.runs[request].pk not in left:
+                request.fail(Cancelled("it was cancelled, or given to another worker"))
         parts = sorted(waiting, key=lambda request: request.part)
         for part, group in groupby(parts, key=lambda request: round(0.95 * request.part, 3)):
             moved = [r for request in group if (r := self.runs[request]).progress < part or r.stage == "loading"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.findings import Findings
 from portal.archive.models import Instance
+from portal.core.rows import insert_all
 from portal.infer.models import CaseResult, ImageResult, Matrix, Run
 
 Found = tuple[Run, Sequence[Instance], Findings]
@@ -16,7 +17,7 @@ GZIP_LEVEL = 1
 
 
 def store_findings(found: Sequence[Found]) -> None:
-    """Write all rows of runs in three statements.
+    """Write all rows of runs in three copies.
 
     Called inside the transaction that closes the runs, so that results are there whole or not at all.
     """
@@ -38,13 +39,15 @@ def store_findings(found: Sequence[Found]) -> None:
                 regions=[region.to_dict() for region in image.regions],
             )
             pairs.append((row, image))
-    ImageResult.objects.bulk_create(row for row, _ in pairs)
-    Matrix.objects.bulk_create(
-        Matrix(image=row, row=n, shape=list(m.shape), data=gzip.compress(m.tobytes(), GZIP_LEVEL, mtime=0))
-        for row, image in pairs
-        for n, m in image.matrices.items()
+    insert_all([row for row, _ in pairs])
+    insert_all(
+        [
+            Matrix(image=row, row=n, shape=list(m.shape), data=gzip.compress(m.tobytes(), GZIP_LEVEL, mtime=0))
+            for row, image in pairs
+            for n, m in image.matrices.items()
+        ]
     )
-    CaseResult.objects.bulk_create(_case(run, findings) for run, _, findings in found)
+    insert_all([_case(run, findings) for run, _, findings in found])
 
 
 def provenance(instances: Sequence[Instance], findings: Findings) -> dict[str, Any]:
