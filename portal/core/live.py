@@ -7,6 +7,7 @@ import atexit
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,8 +70,8 @@ class _Post:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.waiting = 0
-        self.turn = asyncio.Lock()
+        self.events: deque[tuple[list[str], dict[str, Any]]] = deque()
+        self.waiting = 0  # those in `events`, and the one that is being sent
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="live", daemon=True).start()
 
@@ -78,21 +79,25 @@ class _Post:
         if self.waiting >= MOST_WAITING:
             log.warning("live.not_sent", kind=message["kind"], error="too many wait")
             return
+        self.events.append((groups, message))
         self.waiting += 1
-        asyncio.run_coroutine_threadsafe(self._send(groups, message), self.loop)
+        if self.waiting == 1:  # else the thread is awake, and waking it costs more than most events
+            asyncio.run_coroutine_threadsafe(self._empty(), self.loop)
 
-    async def _send(self, groups: list[str], message: dict[str, Any]) -> None:
-        try:
-            async with self.turn:
+    async def _empty(self) -> None:
+        while True:
+            groups, message = self.events.popleft()
+            try:
                 try:
                     await self._once(groups, message)
                 except (OSError, RedisError):  # the server went away and may be back
                     await self._once(groups, message)
-        except Exception as error:  # the channel is a convenience; pages also poll
-            log.warning("live.not_sent", kind=message["kind"], error=str(error))
-        finally:
+            except Exception as error:  # the channel is a convenience; pages also poll
+                log.warning("live.not_sent", kind=message["kind"], error=str(error))
             with _making:
                 self.waiting -= 1
+                if not self.waiting:
+                    return
 
     async def _once(self, groups: list[str], message: dict[str, Any]) -> None:
         layer = get_channel_layer()
