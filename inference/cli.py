@@ -200,13 +200,11 @@ def _predict(args: argparse.Namespace) -> int:
     from inference.package import load
 
     package = load(args.package, args.device)
-    if args.segments or package.manifest.training.get("segments_of"):
-        from inference.segments.detect import SegmentDetector
-        from inference.segments.finder import load_finder
+    if args.segments:
+        from inference.segments.detect import SegmentPackage
 
-        found = SegmentDetector(package, load_finder()).run(args.files)
-    else:
-        found = package.run(args.files)
+        package = SegmentPackage.of(package)
+    found = package.run(args.files)
     if args.out:
         args.out.write_text(json.dumps(found.to_dict()))
     print(json.dumps(found.to_dict(matrices=False), indent=1))

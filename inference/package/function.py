@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.findings import Findings
+from inference.findings import Findings, Region
 from inference.networks import HeatmapNetwork, HeatmapOutput, MalignancyNetwork
 from inference.package.errors import BadManifest
 from inference.package.manifest import HELPER_TYPES, Manifest
@@ -52,6 +52,7 @@ class Outputs:
 
     maps    per image: row → (K, h, w) float32 in [0, 1] over the network's input
     pooled  (B, K) float32
+    places  per image: regions of every class in image pixels where they are not to be sought in the maps, else None
     """
 
     images: tuple[Read, ...]
@@ -59,6 +60,7 @@ class Outputs:
     pooled: NDArray[np.float32]
     refused: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
+    places: tuple[tuple[Region, ...] | None, ...] = ()
 
     @classmethod
     def join(cls, parts: Sequence[Outputs]) -> Outputs:
@@ -75,13 +77,14 @@ class Outputs:
             np.concatenate([part.pooled for part in parts]),
             tuple(reason for part in parts for reason in part.refused),
             timings,
+            tuple(place for part in parts for place in part.places),
         )
 
     def one(self, index: int, of: int) -> Outputs:
         """The index-th image alone, with its share of the times of a batch of `of` images."""
         timings = {key: value / of for key, value in self.timings_ms.items()}
         pick = slice(index, index + 1)
-        return Outputs(self.images[pick], self.maps[pick], self.pooled[pick], (), timings)
+        return Outputs(self.images[pick], self.maps[pick], self.pooled[pick], (), timings, self.places[pick])
 
 
 class FunctionPackage:
@@ -90,6 +93,8 @@ class FunctionPackage:
     nbytes   size of the weights
     largest  batch that fitted after the device's memory ran out, None as long as it never did
     """
+
+    keeps_inputs = True  # what `preparation` makes is all that `predict` needs: it can be made before, and elsewhere
 
     def __init__(
         self,
@@ -136,11 +141,15 @@ class FunctionPackage:
         if not good:
             assert first is not None
             raise first
-        return Batch.of(good, tuple(refused), (time.perf_counter() - started) * 1000)
+        return self.batch(good, tuple(refused), (time.perf_counter() - started) * 1000)
 
     def read(self, path: Path | str, hint: ViewHint | None = None) -> Read:
         """One image, read and prepared. Raises ImageError."""
         return self.preparation.read(Path(path), self.limits).hinted(hint)
+
+    def batch(self, images: Sequence[Read], refused: tuple[str, ...] = (), read_ms: float = 0.0) -> Batch:
+        """Images that were read, perhaps of several scans, as one batch."""
+        return Batch.of(images, refused, read_ms)
 
     def predict(self, batch: Batch) -> Outputs:
         """Forward pass; out of memory on the device halves the batch and goes on."""
@@ -235,6 +244,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", compil
 
     device  "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1" …
     precision, compiled  as FunctionPackage takes them
+    One that was trained on segments (seed 002) comes as a SegmentPackage with the region finder that ships.
     MissingFile, WrongHash or BadManifest (all PackageError).
     """
     folder = Path(path)
@@ -242,6 +252,10 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", compil
     if manifest.output_type in HELPER_TYPES:
         raise BadManifest(f"{folder} is no function but a helper of functions ({manifest.output_type})")
     network = fill(_network(manifest, folder), weights, folder)
+    if manifest.training.get("segments_of"):
+        from inference.segments.detect import SegmentPackage  # which is a FunctionPackage
+
+        return SegmentPackage(manifest, network, _device(device), precision, compiled)
     return FunctionPackage(manifest, network, _device(device), precision, compiled)
 
 

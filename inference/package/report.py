@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import __version__
-from inference.findings import CaseFindings, Findings, ImageFindings, Lesion, Region
+from inference.findings import CaseFindings, Findings, ImageFindings, Lesion
 from inference.package.manifest import Manifest
 from inference.postprocess import ViewScore, case_findings, find_regions
 from inference.postprocess.joint import any_abnormality, joined_by_correlation
@@ -78,8 +78,9 @@ def _image(manifest: Manifest, outputs: Outputs, index: int) -> ImageFindings:
     if malignancy and read.source.view is None:
         warnings.append("no view position in the header")
     finest = max(maps)
-    regions: list[Region] = []
-    for k, name in enumerate(manifest.classes):
+    places = outputs.places[index] if outputs.places else None
+    regions = [place for place in places or () if present[place.class_name]]
+    for k, name in enumerate(manifest.classes if places is None else ()):
         if present[name] or malignancy:
             regions += find_regions(
                 maps[finest][k],

@@ -21,7 +21,7 @@ from types import TracebackType
 import torch
 
 from inference.findings import Findings
-from inference.package.function import Batch, FunctionPackage, Outputs
+from inference.package.function import FunctionPackage, Outputs
 from inference.preprocess import ImageError, Read
 from inference.serving import metrics
 
@@ -233,7 +233,7 @@ class Engine:
         started = time.perf_counter()
         try:
             images, read_ms = [item.image for item in items], sum(item.read_ms for item in items)
-            outputs = package.predict(Batch.of(images, read_ms=read_ms))
+            outputs = package.predict(package.batch(images, read_ms=read_ms))
         except torch.OutOfMemoryError as error:
             for item in items:
                 item.request.fail(MemoryError(f"one image alone does not fit into the device's memory: {error}"))

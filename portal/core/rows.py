@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from django.db import connection, models
 
 
+def quote(name: str | None) -> str:
+    """A table's or a column's name as SQL has it."""
+    assert name is not None
+    return connection.ops.quote_name(name)
+
+
 def insert_all(rows: Sequence[models.Model]) -> None:
     """Insert rows of one model by COPY, with keys drawn beforehand; the rows know theirs afterwards.
 
@@ -18,7 +24,6 @@ def insert_all(rows: Sequence[models.Model]) -> None:
     meta = rows[0]._meta
     fields = list(meta.concrete_fields)
     table, key = meta.db_table, meta.auto_field
-    quote = connection.ops.quote_name
     with connection.cursor() as cursor:
         if key is not None and (new := [row for row in rows if row.pk is None]):
             drawn = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
@@ -31,6 +36,8 @@ def insert_all(rows: Sequence[models.Model]) -> None:
             copy.set_types([kind.partition("(")[0] for kind in kinds])
             for row in rows:
                 copy.write_row([field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias
 
 
 def update_each(rows: Sequence[models.Model], names: Sequence[str]) -> None:
@@ -42,10 +49,9 @@ def update_each(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     if not rows:
         return
     meta = rows[0]._meta
-    assert meta.pk is not None
-    fields = [meta.pk, *(meta.get_field(name) for name in names)]
-    columns = [(field.column, field.db_type(connection)) for field in fields]
-    quote = connection.ops.quote_name
+    named = {field.name: field for field in meta.concrete_fields}
+    fields = [next(field for field in named.values() if field.primary_key), *(named[name] for name in names)]
+    columns = [(field.column, str(field.db_type(connection))) for field in fields]
     given = [{field.column: getattr(row, field.attname) for field in fields} for row in rows]
     kinds = ", ".join(f"{quote(column)} {kind}" for column, kind in columns)
     sets = ", ".join(f"{quote(column)} = given.{quote(column)}" for column, _ in columns[1:])

@@ -23,16 +23,12 @@ def register_package(folder: Path, owner: Organisation | None = None, by: User |
     owner  whose engineers look after it from now on; None leaves a known function to its owner
     by     the engineer who asks; None: the house's own commands
     Raises PackageError when a file is missing or a hash is wrong, Refused when the function belongs to another
-    owner, the same version is known with other weights, the folder lies outside CONCORD_PACKAGES or the function reads
-    segments, which it would take whole scans for.
+    owner, the same version is known with other weights, or the folder lies outside CONCORD_PACKAGES.
     """
     folder = folder.resolve()
     if not folder.is_relative_to(settings.PACKAGES_ROOT):
         raise Refused("elsewhere", f"{folder.name} does not lie in CONCORD_PACKAGES, where the workers look.")
     manifest = load(folder, "cpu").manifest
-    if manifest.training.get("segments_of"):
-        words = "reads segments of lungs and heart, and the portal gives functions whole scans"
-        raise Refused("segments", f"{manifest.id} {words}. `python -m inference predict --segments` reads with it.")
     known = InferenceFunction.objects.select_for_update().filter(slug=manifest.id).first()
     keeper = known.owner_id if known else None
     if keeper is not None and owner is not None and keeper != owner.pk:

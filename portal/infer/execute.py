@@ -22,7 +22,7 @@ from inference.serving import Cancelled, Request, TooSlow, ended
 from portal.archive.models import Instance
 from portal.core import live, outbox
 from portal.core.rows import update_each
-from portal.infer.inputs import images_of, prepared
+from portal.infer.inputs import images_of, prepared, read_by
 from portal.infer.models import Run
 from portal.infer.pace import Pace
 from portal.infer.results import Found, provenance, store_findings
@@ -130,7 +130,10 @@ def _submit(run: Run, instances: Sequence[Instance], into: queue.SimpleQueue[Req
     if not instances:
         raise NoImages("The study has no images.")
     package = package_for(run.version)
-    sources = [partial(prepared, instance, package.preparation, package.limits) for instance in instances]
+    if package.keeps_inputs:
+        sources = [partial(prepared, instance, package.preparation, package.limits) for instance in instances]
+    else:
+        sources = [partial(read_by, instance, package.read) for instance in instances]
     return engine().submit(package, sources, run.priority, settings.INFERENCE_LIMIT_SECONDS, into)
 
 

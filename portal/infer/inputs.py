@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -39,8 +40,8 @@ def images_of(studies: Iterable[Study]) -> dict[int, list[Instance]]:
 
 
 def preparation_of(manifest: dict[str, Any]) -> Preparation | None:
-    """How a registered version wants its images; None for one that was registered before this was written down."""
-    if "preprocessing" not in manifest:
+    """How a registered version wants its images; None where that takes a network, or was not written down."""
+    if "preprocessing" not in manifest or (manifest.get("training") or {}).get("segments_of"):
         return None
     height, width = manifest["input_size"]
     return Preparation(manifest["preprocessing"], (height, width))
@@ -62,6 +63,12 @@ def prepared(instance: Instance, preparation: Preparation, limits: Limits | None
         data = pack(preparation.read(path, limits))
     SHELF.keep(key, data)
     return unpack(data).hinted(hint_of(instance))
+
+
+def read_by(instance: Instance, read: Callable[[Path, ViewHint], Read]) -> Read:
+    """What a function reads in one image itself. Raises as `prepared`."""
+    with local_copy(storage.archive(), instance.name) as path:
+        return read(path, hint_of(instance))
 
 
 def hint_of(instance: Instance) -> ViewHint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from inference.package import load as load_package
 from inference.package.build import build_package
 from inference.phantoms import chest
 from inference.phantoms.chest_anatomy import REGIONS
-from inference.segments.detect import NoRegion, SegmentDetector
+from inference.segments.detect import NoRegion, SegmentPackage
 from inference.segments.finder import RegionFinder, load_finder
 from inference.segments.scans import known_places, segmented
 from inference.segments.table import regions_of
+from inference.serving import Engine
 from inference.training.config import TrainConfig
 from inference.training.run import train
 from tests.inference.conftest import HEATMAP, MALIGNANCY, SHIPPED
@@ -146,8 +148,8 @@ def test_weak_labels_go_where_the_class_belongs(finder: RegionFinder) -> None:
 def test_training_on_segments_to_a_package(config: TrainConfig, chest_file: Path, tmp_path: Path) -> None:
     run = train(config, lambda text: None)
     out = build_package(run, tmp_path / "segments", command="test")
-    manifest = load_package(out, "cpu").manifest
-    assert manifest.training["segments_of"] == 256
+    package = load_package(out, "cpu")
+    assert isinstance(package, SegmentPackage) and package.manifest.training["segments_of"] == 256
     assert main(["predict", str(out), str(chest_file), "--device", "cpu", "--out", str(tmp_path / "f.json")]) == 0
 
 
@@ -158,7 +160,7 @@ def heatmap() -> FunctionPackage:
 
 def test_detection_on_segments(heatmap: FunctionPackage, finder: RegionFinder, chest_file: Path) -> None:
     seen: list[float] = []
-    found = SegmentDetector(heatmap, finder).run([chest_file], progress=lambda part, stage: seen.append(part))
+    found = SegmentPackage.of(heatmap, finder).run([chest_file], progress=lambda part, stage: seen.append(part))
     image = found.images[0]
     assert {row: m.shape for row, m in image.matrices.items()} == {r: (14, r, r) for r in (8, 16, 32, 64)}
     assert found.parameters["segments"] is True and found.parameters["region_finder_sha256"]
@@ -171,6 +173,29 @@ def test_detection_on_segments(heatmap: FunctionPackage, finder: RegionFinder, c
     assert all(image.global_probabilities[name] <= 1 for name in heatmap.manifest.classes)
 
 
+def test_scans_share_forward_passes_in_the_engine(heatmap: FunctionPackage, tmp_path: Path) -> None:
+    """Several scans at once, each of its own number of segments, give what each gives alone."""
+    package = SegmentPackage.of(heatmap)
+    paths = [path for seed in (3, 4, 5) for path in chest(seed, size=(320, 320)).write(tmp_path / str(seed))]
+    alone = [package.run([path]) for path in paths]
+    with Engine(batch=8) as engine:
+        asked = [engine.submit(package, [partial(package.read, path)]) for path in paths]
+        for request in asked:
+            assert request.done.wait(60)
+    for one, request in zip(alone, asked, strict=True):
+        assert request.error is None and request.findings is not None
+        a, b = one.images[0], request.findings.images[0]
+        assert a.sop_instance_uid == b.sop_instance_uid and a.present == b.present
+        for row, matrix in a.matrices.items():
+            assert np.abs(matrix.astype(int) - b.matrices[row]).max() <= 1
+        assert [r.class_name for r in a.regions] == [r.class_name for r in b.regions]
+
+
+def test_an_image_that_was_not_cut_is_no_input(heatmap: FunctionPackage, chest_file: Path) -> None:
+    with pytest.raises(TypeError, match="not cut"):
+        SegmentPackage.of(heatmap).batch([heatmap.read(chest_file)])
+
+
 def blind() -> RegionFinder:
     """A finder whose network says one half everywhere, which is no region."""
     network = RegionNetwork(len(REGIONS))
@@ -180,13 +205,13 @@ def blind() -> RegionFinder:
 
 
 def test_pictures_without_lungs_are_refused(heatmap: FunctionPackage, finder: RegionFinder, chest_file: Path) -> None:
-    detector = SegmentDetector(heatmap, blind())
+    detector = SegmentPackage.of(heatmap, blind())
     with pytest.raises(NoRegion, match=r"PA\.dcm: no lungs"):
         detector.run([chest_file])
-    with pytest.raises(ValueError, match="0 images"):
+    with pytest.raises(ValueError, match="no image"):
         detector.run([])
     with pytest.raises(ValueError, match="no heat maps"):
-        SegmentDetector(load_package(MALIGNANCY, "cpu"), finder)
+        SegmentPackage.of(load_package(MALIGNANCY, "cpu"), finder)
 
 
 def test_outlines_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,17 +101,6 @@ def test_a_package_elsewhere_is_refused(shelf: Path, tmp_path: Path) -> None:
         register_package(tmp_path / HEATMAP)
 
 
-@pytest.mark.django_db
-def test_a_function_of_segments_is_not_fed_with_whole_scans(shelf: Path) -> None:
-    manifest = shelf / HEATMAP / "function.toml"
-    text = manifest.read_text()
-    assert "segments_of = 0" in text
-    manifest.write_text(text.replace("segments_of = 0", "segments_of = 1024"))
-    with pytest.raises(Refused, match="segments"):
-        register_package(shelf / HEATMAP)
-    assert not FunctionVersion.objects.exists()
-
-
 def a_version(state: str, slug: str = "f", number: str = "1", owner: Organisation | None = None) -> FunctionVersion:
     function, _ = InferenceFunction.objects.get_or_create(
         slug=slug, defaults={"name": slug, "modalities": ["MG"], "output_type": "malignancy", "owner": owner}
