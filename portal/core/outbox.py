@@ -6,7 +6,9 @@ lease while it works, and closes it; when the worker dies the lease runs out and
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
 import threading
 import traceback
 import uuid
@@ -60,7 +62,7 @@ def emit_all(topic: str, keys: Iterable[object], **payload: object) -> None:
     with transaction.atomic():
         OutboxEvent.objects.bulk_create(rows)
     if rows:
-        transaction.on_commit(lambda: _publish(rows), robust=True)
+        transaction.on_commit(lambda: _courier().take(rows), robust=True)
 
 
 def send(rows: Sequence[OutboxEvent]) -> None:
@@ -70,7 +72,71 @@ def send(rows: Sequence[OutboxEvent]) -> None:
         waiting = OutboxEvent.objects.filter(pk__in=[row.pk for row in group], state=OutboxEvent.State.WAITING)
         waiting.update(sends=sends, next_at=timezone.now() + wait)
     for row in rows:  # each in a message of its own: what failed before must not hold up the others
-        _publish([row])
+        _courier().take([row], alone=True)
+
+
+class _Courier:
+    """Brings owed tasks to the broker from a thread of its own, those that come meanwhile together.
+
+    Who owes them need not wait for the broker: they are committed, and what is lost here is sent again by `sweep`.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.change = threading.Condition()
+        self.owed: list[list[OutboxEvent]] = []  # one list, one message at least
+        self.busy = False
+        threading.Thread(target=self._work, name="outbox", daemon=True).start()
+
+    def take(self, rows: list[OutboxEvent], alone: bool = False) -> None:
+        """Bring these soon; `alone` in messages of their own."""
+        with self.change:
+            if alone or not self.owed or not self.owed[-1]:
+                self.owed.append(list(rows))
+            else:
+                self.owed[-1].extend(rows)
+            if alone:
+                self.owed.append([])
+            self.change.notify_all()
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all is brought, at most so long."""
+        with self.change:
+            self.change.wait_for(lambda: not self.owed and not self.busy, seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self.change:
+                self.change.wait_for(lambda: bool(self.owed))
+                lists, self.owed, self.busy = self.owed, [], True
+            for rows in lists:
+                try:
+                    _publish(rows)
+                except Exception:  # it is sent again; the thread must go on
+                    log.exception("outbox.not_published", rows=len(rows))
+            with self.change:
+                self.busy = False
+                self.change.notify_all()
+
+
+_making = threading.Lock()
+_one: _Courier | None = None
+
+
+def _courier() -> _Courier:
+    global _one
+    with _making:
+        if _one is None or _one.pid != os.getpid():  # threads do not survive a fork
+            if _one is None:
+                atexit.register(flush)
+            _one = _Courier()
+        return _one
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until the broker knows what was owed, at most so long: for a process, or a task, that ends."""
+    if _one is not None and _one.pid == os.getpid():
+        _one.flush(seconds)
 
 
 def _publish(rows: Sequence[OutboxEvent]) -> None:

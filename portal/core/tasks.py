@@ -20,7 +20,7 @@ from portal.core import metrics, outbox
 
 log = structlog.get_logger(__name__)
 Body = Callable[..., Any]
-Owed = tuple[str, dict[str, Any], int]  # key, payload, row of the outbox
+Owed = tuple[str, dict[str, Any], int | None]  # key, payload, row of the outbox
 QUEUES: dict[str, str] = {}  # task name → queue
 IDENTITY_QUEUES = {"identities", "transfer"}
 
@@ -51,11 +51,17 @@ def _house(queue: str, soft: int, hard: int, together: bool = False) -> Callable
 
         @functools.wraps(body)
         def run(key: str = "", outbox_id: int | None = None, more: Sequence[Owed] = (), **payload: Any) -> None:
-            if together:
-                do(key, outbox_id, payload, [other for other, _, _ in more])
-                return
+            try:
+                if together:
+                    do(key, outbox_id, payload, [other for other, _, _ in more])
+                else:
+                    each([(key, payload, outbox_id), *more])
+            finally:
+                outbox.flush()  # the process may end with this task
+
+        def each(owed: Sequence[Owed]) -> None:
             failed: Exception | None = None
-            for one, values, row in [(key, payload, outbox_id), *more]:
+            for one, values, row in owed:
                 try:
                     do(one, row, values)
                 except SoftTimeLimitExceeded:

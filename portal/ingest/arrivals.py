@@ -87,12 +87,7 @@ def settle(arrivals: Sequence[Arrival]) -> None:
 
 def _commit(arrivals: list[Arrival]) -> None:
     """One transaction for all; when one of them spoils it for the others, each its own."""
-    for arrival in arrivals:
-        try:
-            arrival.landed.sync()
-        except OSError as error:
-            arrival.error = error
-    sound = [arrival for arrival in arrivals if arrival.error is None]
+    sound = arrivals
     try:
         for _ in range(TRIES):
             sound = _write(sound) if sound else []
@@ -119,19 +114,35 @@ def _alone(arrival: Arrival) -> None:
 
 
 def _write(arrivals: list[Arrival]) -> list[Arrival]:
-    """Write rows and files; returns arrivals whose earlier receipt ended in between and that have to try again."""
+    """Write rows and files; returns arrivals that have to try again.
+
+    These are the ones whose earlier receipt ended in between and, when a file could not be made durable and has its
+    error now, all others. The disk works on the files while the database works on the rows.
+    """
     with transaction.atomic():
         fresh, duplicates, faulty, again = _sorted(arrivals)
         aside = _aside(faulty)
         Receipt.objects.bulk_create([arrival.receipt for arrival in [*duplicates, *aside]])
         kept = [*fresh, *aside]
-        names = landing.keep_all([(arrival.landed, arrival.receipt.pk) for arrival in kept])
-        rows = zip(kept, names, strict=True)
+        files = landing.keep_all([(arrival.landed, arrival.receipt.pk) for arrival in kept])
+        rows = zip(kept, files.names, strict=True)
         LandingFile.objects.bulk_create(LandingFile(receipt_id=a.receipt.pk, name=name) for a, name in rows)
         outbox.emit_all("ingest.received", [arrival.receipt.pk for arrival in fresh])
         for arrival in [*kept, *duplicates]:
             announce(arrival.receipt)
+        if broken := files.wait():
+            transaction.set_rollback(True)
+            _spoil(arrivals, broken)
+            return [arrival for arrival in arrivals if arrival.error is None]
     return again
+
+
+def _spoil(arrivals: Sequence[Arrival], broken: Sequence[tuple[landing.Landed, OSError]]) -> None:
+    errors = {id(landed): error for landed, error in broken}
+    for arrival in arrivals:
+        arrival.error = errors.get(id(arrival.landed))
+        if arrival.receipt.state == Receipt.State.DUPLICATE:
+            arrival.receipt.state = Receipt.State.RECEIVED
 
 
 def _sorted(arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:

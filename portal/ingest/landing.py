@@ -162,26 +162,50 @@ def _chunks(stream: BinaryIO | Iterable[bytes]) -> Iterable[bytes]:
     return iter(lambda: read(CHUNK), b"") if read else stream
 
 
-def keep_all(landed: Sequence[tuple[Landed, uuid.UUID]]) -> list[str]:
-    """Give bytes a final name each, all of them durable when this returns, and return the names.
+@dataclass
+class Kept:
+    """Bytes under their final names, perhaps not durable yet."""
+
+    landed: Sequence[tuple[Landed, uuid.UUID]]
+    names: list[str]
+    folder: Path | None = None
+    synced: Future[None] | None = None
+
+    def wait(self) -> list[tuple[Landed, OSError]]:
+        """Return when all is durable, with those that could not be made so, which have no final name any more."""
+        broken: list[tuple[Landed, OSError]] = []
+        for (one, _), name in zip(self.landed, self.names, strict=True):
+            try:
+                one.sync()
+                if self.synced is not None:
+                    self.synced.result()
+            except OSError as error:
+                broken.append((one, error))
+                if self.folder is not None:
+                    (self.folder / Path(name).name).unlink(missing_ok=True)
+        return broken
+
+
+def keep_all(landed: Sequence[tuple[Landed, uuid.UUID]]) -> Kept:
+    """Give bytes a final name each and begin to make that durable, while the caller does something else.
 
     The temporary file stays until it is dropped: whoever fails afterwards has lost nothing. What is kept together
-    lies in one folder, which is synced once.
+    lies in one folder, which is synced once, side by side with the files: the disk's journal takes both at once.
     """
     if not landed:
-        return []
+        return Kept([], [])
     place = landed[0][1].hex[:2]
     names = [f"{place}/{receipt_id}.dcm" for _, receipt_id in landed]
     folder = local_path(landing(), place)
     if folder is None:
-        return [_saved(one, name) for (one, _), name in zip(landed, names, strict=True)]
+        return Kept(landed, [_saved(one, name) for (one, _), name in zip(landed, names, strict=True)])
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_folder(folder.parent)
-    for one, receipt_id in landed:
-        os.link(one.path, folder / f"{receipt_id}.dcm")
-    sync_folder(folder)
-    return names
+    for (one, _), name in zip(landed, names, strict=True):
+        (folder / Path(name).name).unlink(missing_ok=True)  # of a try that was rolled back
+        os.link(one.path, folder / Path(name).name)
+    return Kept(landed, names, folder, _syncing.submit(_sync, folder))
 
 
 def _saved(landed: Landed, name: str) -> str:
