@@ -125,12 +125,18 @@ def _write(arrivals: list[Arrival]) -> list[Arrival]:
         Receipt.objects.bulk_create([arrival.receipt for arrival in [*duplicates, *aside]])
         kept = [*fresh, *aside]
         files = landing.keep_all([(arrival.landed, arrival.receipt.pk) for arrival in kept])
-        rows = zip(kept, files.names, strict=True)
-        LandingFile.objects.bulk_create(LandingFile(receipt_id=a.receipt.pk, name=name) for a, name in rows)
-        outbox.emit_all("ingest.received", [arrival.receipt.pk for arrival in fresh])
-        for arrival in [*kept, *duplicates]:
-            announce(arrival.receipt)
-        if broken := files.wait():
+        try:
+            rows = zip(kept, files.names, strict=True)
+            LandingFile.objects.bulk_create(LandingFile(receipt_id=a.receipt.pk, name=name) for a, name in rows)
+            outbox.emit_all("ingest.received", [arrival.receipt.pk for arrival in fresh])
+            for arrival in [*kept, *duplicates]:
+                announce(arrival.receipt)
+            broken = files.wait()
+        except BaseException:
+            files.undo()
+            raise
+        if broken:
+            files.undo()
             transaction.set_rollback(True)
             _spoil(arrivals, broken)
             return [arrival for arrival in arrivals if arrival.error is None]

@@ -172,18 +172,22 @@ class Kept:
     synced: Future[None] | None = None
 
     def wait(self) -> list[tuple[Landed, OSError]]:
-        """Return when all is durable, with those that could not be made so, which have no final name any more."""
+        """Return when all is durable, with those that could not be made so."""
         broken: list[tuple[Landed, OSError]] = []
-        for (one, _), name in zip(self.landed, self.names, strict=True):
+        for one, _ in self.landed:
             try:
                 one.sync()
                 if self.synced is not None:
                     self.synced.result()
             except OSError as error:
                 broken.append((one, error))
-                if self.folder is not None:
-                    (self.folder / Path(name).name).unlink(missing_ok=True)
         return broken
+
+    def undo(self) -> None:
+        """Take the final names back, for a transaction that does not come about."""
+        if self.folder is not None:
+            for name in self.names:
+                (self.folder / Path(name).name).unlink(missing_ok=True)
 
 
 def keep_all(landed: Sequence[tuple[Landed, uuid.UUID]]) -> Kept:
@@ -203,7 +207,6 @@ def keep_all(landed: Sequence[tuple[Landed, uuid.UUID]]) -> Kept:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_folder(folder.parent)
     for (one, _), name in zip(landed, names, strict=True):
-        (folder / Path(name).name).unlink(missing_ok=True)  # of a try that was rolled back
         os.link(one.path, folder / Path(name).name)
     return Kept(landed, names, folder, _syncing.submit(_sync, folder))
 
