@@ -175,6 +175,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
+    "forget workitem reports": {"task": "portal.read.tasks.forget_reports", "schedule": 3600.0},
 }
 
 # --- sign-in -------------------------------------------------------------------------------------

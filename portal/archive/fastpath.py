@@ -33,7 +33,7 @@ from portal.accounts.web import authenticate
 from portal.archive import plain, sending
 from portal.archive.delivery import Located, fresh
 from portal.archive.queries import located, organisations
-from portal.core.changes import AccessWatch
+from portal.core.changes import Watch
 from portal.core.errors import Refused
 
 Scope = MutableMapping[str, Any]
@@ -79,7 +79,7 @@ class FastFrames:
         self.app = app
         self.users: Remembered[Known] = Remembered(IDENTITY_SECONDS, 2048)
         self.places: Remembered[Located] = Remembered(PLACE_SECONDS, 4096)
-        self.watch = AccessWatch(self.users.entries.clear)
+        self.watch = Watch(self.users.entries.clear)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
