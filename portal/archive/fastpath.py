@@ -30,7 +30,7 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from portal.accounts.web import authenticate
-from portal.archive import plain, sending
+from portal.archive import accel, plain, sending
 from portal.archive.delivery import Located, fresh
 from portal.archive.queries import located, organisations
 from portal.core.changes import Watch
@@ -104,6 +104,10 @@ class FastFrames:
             return False
         if fresh(headers.get(b"if-none-match", ""), made.tag):
             await send({"type": "http.response.start", "status": 304, "headers": made.kept})
+            await send({"type": "http.response.body"})
+            return True
+        if accel.wanted(headers) and (given := accel.redirect(made)):
+            await send({"type": "http.response.start", "status": 200, "headers": given})
             await send({"type": "http.response.body"})
             return True
         return await sending.answer(scope, send, made.status, [*made.kept, *made.headers], made.pieces)
