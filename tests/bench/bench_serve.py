@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import pydicom
@@ -62,8 +62,11 @@ class Server:
     places: dict[str, list[str]] = field(default_factory=dict)
 
 
-def ask(link: socket.socket, request: bytes, buffer: bytearray) -> int:
-    """One request on a kept connection; returns the bytes of the body. Raises SystemExit for anything but 200."""
+def ask(link: socket.socket, request: bytes, buffer: bytearray) -> bool:
+    """One request on a kept connection, its body read whole; returns whether the connection is kept on.
+
+    Raises SystemExit for anything but 200.
+    """
     link.sendall(request)
     head = b""
     while (end := head.find(b"\r\n\r\n")) < 0:
@@ -75,17 +78,25 @@ def ask(link: socket.socket, request: bytes, buffer: bytearray) -> int:
     fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
     if " 200" not in lines[0]:
         raise SystemExit(f"{lines[0]} to {request[:200]!r}")
+    kept = fields.get("connection", "").lower() != "close"
     if "content-length" not in fields:
-        return chunked(link, head[end + 4 :])
+        chunked(link, head[end + 4 :])
+        return kept
     length = int(fields["content-length"])
     left = length - (len(head) - end - 4)
     while left > 0:
         left -= link.recv_into(buffer, min(left, len(buffer)))
-    return length
+    return kept
 
 
-def chunked(link: socket.socket, data: bytes) -> int:
-    total = 0
+def connection(host: SplitResult) -> socket.socket:
+    link = socket.create_connection((host.hostname, host.port))
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
+def chunked(link: socket.socket, data: bytes) -> None:
+    """Read a chunked body."""
     while True:
         while b"\r\n" not in data:
             data += link.recv(1 << 20)
@@ -94,8 +105,8 @@ def chunked(link: socket.socket, data: bytes) -> int:
         while len(data) < size + 2:
             data += link.recv(1 << 20)
         if not size:
-            return total
-        total, data = total + size, data[size + 2 :]
+            return
+        data = data[size + 2 :]
 
 
 def client(
@@ -104,8 +115,7 @@ def client(
     """One client, in a process of its own."""
     accept, path = WORK[work]
     host = urlsplit(server.url)
-    link = socket.create_connection((host.hostname, host.port))
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link = connection(host)
     buffer, places, done = bytearray(1 << 20), server.places[kind], 0
     go.wait()
     for number in itertools.count(first, step):
@@ -113,7 +123,9 @@ def client(
             break
         target = server.root + path(places[number % len(places)], number)
         text = f"GET {target} HTTP/1.1\r\nHost: {host.netloc}\r\nAccept: {accept}\r\n{server.header}\r\n"
-        ask(link, text.encode(), buffer)
+        if not ask(link, text.encode(), buffer):
+            link.close()
+            link = connection(host)
         done += 1
     counts[which] = done
 
