@@ -175,6 +175,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
+    "forget workitem reports": {"task": "portal.read.tasks.forget_reports", "schedule": 3600.0},
 }
 
 # --- sign-in -------------------------------------------------------------------------------------
@@ -267,6 +268,8 @@ DJANGO_VITE = {
 }
 
 # --- limits at the doors -------------------------------------------------------------------------
+X_ACCEL = env.flag("CONCORD_X_ACCEL")  # nginx in front sends files: deploy/nginx/concord.conf
+FRAMED_MB = env.number("CONCORD_FRAMED_MB", 4096, 0, 10_000_000)  # bodies of answers laid ready for it
 MAX_INSTANCE_BYTES = env.number("CONCORD_MAX_INSTANCE_MB", 4096, 1, 65536) * 1024 * 1024
 MAX_REQUEST_BYTES = env.number("CONCORD_MAX_REQUEST_MB", 16384, 1, 1_048_576) * 1024 * 1024
 MAX_UPLOAD_FILES = env.number("CONCORD_MAX_UPLOAD_FILES", 10000, 1, 1_000_000)

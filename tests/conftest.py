@@ -100,11 +100,11 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
 
 
 @contextmanager
-def portal_of_its_own() -> Iterator[Stack]:
-    """All processes of a portal with the demo's people and no scans yet, gone afterwards."""
+def portal_of_its_own(**env: str) -> Iterator[Stack]:
+    """All processes of a portal with the demo's people and no scans yet, perhaps with settings; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="concord-stack-"))
     folder.chmod(0o755)
-    process, running = start_portal(folder)
+    process, running = start_portal(folder, **env)
     try:
         yield running
     finally:

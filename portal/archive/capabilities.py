@@ -84,7 +84,7 @@ def retrievals() -> Iterator[tuple[str, list[str]]]:
     """(resource, media types) of everything that can be retrieved."""
     for place, kind in PLACES.items():
         yield place, [DICOM_PARTS, *(["application/dicom"] if kind == "instance" else [])]
-        yield f"{place}/metadata", [DICOM_JSON]
+        yield f"{place}/metadata", [DICOM_JSON, DICOM_XML]
         yield f"{place}/rendered", PICTURES
         yield f"{place}/thumbnail", PICTURES
     frame = "studies/{study}/series/{series}/instances/{instance}/frames/{frames}"

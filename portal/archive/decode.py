@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
+from pydicom.uid import UID
 
+from portal.archive.frames import BrokenPixels, pixel_element
 from portal.core.errors import Refused
+
+NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored")
+PIXEL_DATA = 0x7FE00010
 
 
 def frame_array(dataset: Dataset | Path, frame: int, raw: bool = False) -> NDArray[Any]:
@@ -24,6 +30,37 @@ def frame_array(dataset: Dataset | Path, frame: int, raw: bool = False) -> NDArr
     except Exception as error:  # decoders raise what they like; all of it means the same here
         words = f"This frame cannot be decoded ({type(error).__name__})."
         raise Refused("not_acceptable", words, status=406) from error
+
+
+def native_frame(path: Path, frame: int) -> tuple[Dataset, NDArray[Any]] | None:
+    """(header, pixels) of a frame of one sample of 8 or 16 bits that is stored as it is; only the frame is read.
+
+    None for everything else, which `frame_array` decodes: also where more than the pixel stands in its bits.
+    """
+    with path.open("rb") as file:
+        try:
+            header = dcmread(file, stop_before_pixels=True, force=True)
+            syntax = UID(header.file_meta.TransferSyntaxUID)
+            if syntax.is_encapsulated or syntax.is_deflated or not syntax.is_little_endian:
+                return None
+            rows, columns, bits, stored = (int(header[name].value) for name in NEEDED)
+            signed = bool(header.PixelRepresentation)
+            element = pixel_element(file, syntax)
+            each = rows * columns * bits // 8
+            if header.SamplesPerPixel != 1 or bits not in {8, 16} or element is None or element.tag != PIXEL_DATA:
+                return None
+            if not 0 < stored <= bits or frame * each > element.length:
+                return None
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidDicomError, BrokenPixels):
+            return None
+        file.seek(element.offset + (frame - 1) * each)
+        pixels = np.fromfile(file, f"<{'i' if signed else 'u'}{bits // 8}", rows * columns)
+    if pixels.size != rows * columns or not pixels.size:
+        return None
+    ends = (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
+    if stored < bits and not ends[0] <= pixels.min() <= pixels.max() <= ends[1]:
+        return None
+    return header, pixels.reshape(rows, columns)
 
 
 def decoded_frames(path: Path, frames: list[int]) -> list[bytes]:

@@ -1,9 +1,9 @@
 """The short way for what lies ready: stored bytes from the disk's cache to the socket, past Django's middleware.
 
 Cornerstone asks for hundreds of frames in a row, and the way through sessions, middleware and views costs more
-than the frame. This door stands before Django in `portal/asgi.py` and answers only GET of frames, whole instances
-and pictures that lie on the disk as they are wanted, for a known user; everything else, every refusal and every
-error goes on to Django, which decides.
+than the frame. This door stands before Django in `portal/asgi.py` and answers only GET of frames and whole instances
+that lie on the disk as they are wanted and of single pictures, made where they do not lie ready, for a known user;
+everything else, every refusal and every error goes on to Django, which decides.
 
 What is remembered: who a token or session is, for IDENTITY_SECONDS and only while the database tells this process
 when somebody's access changes (`core.changes`): then all of it is forgotten at once. And where an instance lies
@@ -12,10 +12,13 @@ when somebody's access changes (`core.changes`): then all of it is forgotten at 
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -30,10 +33,10 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from portal.accounts.web import authenticate
-from portal.archive import plain, sending
+from portal.archive import accel, pictures, plain, sending
 from portal.archive.delivery import Located, fresh
 from portal.archive.queries import located, organisations
-from portal.core.changes import AccessWatch
+from portal.core.changes import Watch
 from portal.core.errors import Refused
 
 Scope = MutableMapping[str, Any]
@@ -44,6 +47,8 @@ T = TypeVar("T")
 Known = tuple[Any, tuple[int, ...]]  # who, and the organisations whose scans this person may see
 
 IDENTITY_SECONDS, PLACE_SECONDS = 3.0, 60.0
+# pictures are made beside each other, but never so many that frames wait for them
+_drawing = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "drawing")
 U = r"[0-9.]{1,64}"
 RESOURCE = re.compile(
     rf"/dicomweb/studies/(?P<study>{U})(?:/series/(?P<series>{U})(?:/instances/(?P<sop>{U})"
@@ -79,7 +84,7 @@ class FastFrames:
         self.app = app
         self.users: Remembered[Known] = Remembered(IDENTITY_SECONDS, 2048)
         self.places: Remembered[Located] = Remembered(PLACE_SECONDS, 4096)
-        self.watch = AccessWatch(self.users.entries.clear)
+        self.watch = Watch(self.users.entries.clear)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
@@ -98,15 +103,37 @@ class FastFrames:
         places = await self._located(credential, tuple(uid for uid in match.group("study", "series", "sop") if uid))
         try:
             made = plain.make(match, places, headers, scope["query_string"]) if places else None
+            wish = plain.wish_of(match, places or [], headers, scope["query_string"]) if made is None else None
         except Refused:
             return False
+        if wish:
+            return await self._draw(wish, headers.get(b"if-none-match", ""), send)
         if made is None:
             return False
         if fresh(headers.get(b"if-none-match", ""), made.tag):
-            await send({"type": "http.response.start", "status": 304, "headers": made.kept})
+            return await _not_changed(made, send)
+        if accel.wanted(headers) and (given := accel.redirect(made)):
+            await send({"type": "http.response.start", "status": 200, "headers": given})
             await send({"type": "http.response.body"})
             return True
         return await sending.answer(scope, send, made.status, [*made.kept, *made.headers], made.pieces)
+
+    async def _draw(self, wish: plain.Wish, held: str, send: Send) -> bool:
+        """Make a picture, send it, and keep it; False when Django is to say why it cannot be made."""
+        made = wish.made(b"")
+        if fresh(held, made.tag):
+            return await _not_changed(made, send)
+        loop = asyncio.get_running_loop()
+        try:
+            data = await loop.run_in_executor(_drawing, plain.draw, wish)
+        except (Refused, OSError):
+            return False
+        length = (b"content-length", str(len(data)).encode())
+        headers = [*made.kept, *made.headers, length, *sending.GUARDS]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+        loop.run_in_executor(_drawing, pictures.keep, wish.digest, data)
+        return True
 
     async def _located(self, credential: tuple[str, str], uids: tuple[str, ...]) -> list[Located] | None:
         """Where the instances lie that an address names; None for strangers and when there are none."""
@@ -127,6 +154,12 @@ class FastFrames:
         if len(uids) == 3 and places and not places[0].opinion:
             self.places.put((orgs, uids), places[0])
         return places
+
+
+async def _not_changed(made: plain.Made, send: Send) -> bool:
+    await send({"type": "http.response.start", "status": 304, "headers": made.kept})
+    await send({"type": "http.response.body"})
+    return True
 
 
 def _expired(user: Any) -> bool:

@@ -95,17 +95,53 @@ def _one(span: Span, digest: str, asked: Mapping[bytes, str]) -> Made:
     return Made(tag, KEPT, headers, [Span(span.path, first, last - first + 1)], 206)
 
 
+@dataclass(frozen=True)
+class Wish:
+    """A picture that is asked for: of which file and frames, how it is to look, and the digest that names it."""
+
+    place: Located
+    frames: list[int]
+    look: render.Look
+    digest: str
+
+    def made(self, piece: Piece) -> Made:
+        """The answer that carries it."""
+        return Made(pictures.tag(self.digest), KEPT, [_type(self.look.kind)], [piece])
+
+
 def picture(place: Located, numbers: str, accept: str, query: bytes, thumbnail: bool) -> Made | None:
     """A picture that was made before."""
+    wish = wished(place, numbers, accept, query, thumbnail)
+    found = wish and pictures.located(wish.digest)
+    return wish.made(Span(found[0], 0, found[1])) if wish and found else None
+
+
+def wished(place: Located, numbers: str, accept: str, query: bytes, thumbnail: bool) -> Wish | None:
+    """What picture is asked for; None for several at once, and for what is not there. Raises Refused."""
     look = _look(accept, query, thumbnail)
     frames = [int(number) for number in numbers.split(",")] if numbers else [1]
     if look is None or len(frames) > 1 or not 1 <= frames[0] <= place.frames:
         return None
     if look.kind == "image/gif" and not numbers and not thumbnail:
         frames = list(range(1, place.frames + 1))
-    digest = render.digest(place.sha256, frames, look)
-    found = pictures.located(digest)
-    return found and Made(pictures.tag(digest), KEPT, [_type(look.kind)], [Span(found[0], 0, found[1])])
+    return Wish(place, frames, look, render.digest(place.sha256, frames, look))
+
+
+def wish_of(match: re.Match[str], places: list[Located], headers: Mapping[bytes, str], query: bytes) -> Wish | None:
+    """The picture that a request asks for and that can be made without Django. Raises Refused."""
+    if not match["picture"] or not match["sop"] or not places or b"if-match" in headers or b"accept=" in query:
+        return None
+    numbers, thumbnail = match["frames"] or "", match["picture"] == "thumbnail"
+    wish = wished(places[0], numbers, headers.get(b"accept", ""), query, thumbnail)
+    return wish if wish and len(wish.frames) == 1 and _path(places[0]) else None
+
+
+def draw(wish: Wish) -> bytes:
+    """Make the picture. Raises Refused; OSError when the file is not there."""
+    path = _path(wish.place)
+    if path is None:
+        raise FileNotFoundError(wish.place.name)
+    return render.picture(path, wish.frames, wish.look)
 
 
 @functools.lru_cache(512)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw
@@ -16,7 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
-from portal.archive.decode import frame_array
+from portal.archive.decode import frame_array, native_frame
 from portal.core.errors import Refused
 
 VERSION = 3  # part of the cache key: grows when the same request makes another picture
@@ -85,24 +86,29 @@ def look_from(query: Any, kind: str, side: int = 0) -> Look:
 
 def picture(path: Path, frames: list[int], look: Look) -> bytes:
     """Frames (counted from 1) as JPEG or PNG (the first) or GIF (all). Raises Refused when they cannot be shown."""
-    dataset = dcmread(path, force=True)
+    dataset = None
     images = []
     for frame in frames[: MOST_FRAMES if look.kind == "image/gif" else 1]:
-        pixels = frame_array(dataset, frame)
+        found = native_frame(path, frame) if dataset is None else None
+        if found:
+            header, pixels = found
+        else:
+            header = dataset = dcmread(path, force=True) if dataset is None else dataset
+            pixels = frame_array(dataset, frame)
         try:
-            image = Image.fromarray(shown(dataset, pixels, look.window))
+            image = Image.fromarray(shown(header, pixels, look.window))
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
             words = f"This image cannot be shown as a picture ({type(error).__name__})."
             raise Refused("not_rendered", words, status=406) from error
-        images.append(annotated(_sized(image, look), dataset, look.annotation))
-    out, profile = io.BytesIO(), colour_profile(dataset, look.profile, images[0].mode)
+        images.append(annotated(_sized(image, look), header, look.annotation))
+    out, profile = io.BytesIO(), colour_profile(header, look.profile, images[0].mode)
     extra = {"icc_profile": profile} if profile else {}
     match look.kind:
         case "image/png":
             images[0].save(out, "PNG", compress_level=1, **extra)
         case "image/gif":
             rest = {"save_all": True, "append_images": images[1:], "loop": 0} if len(images) > 1 else {}
-            images[0].save(out, "GIF", duration=_milliseconds(dataset), **rest)
+            images[0].save(out, "GIF", duration=_milliseconds(header), **rest)
         case _:
             images[0].save(out, "JPEG", quality=look.quality, **extra)
     return out.getvalue()
@@ -166,11 +172,13 @@ def shown(dataset: Dataset, pixels: NDArray[Any], window: Window | None = None) 
         top = max(top, float(pixels.max()), 1e-6)
         return (pixels[..., :3].astype(np.float32) / top * 255 + 0.5).astype(np.uint8)
     shade = _shading(dataset, pixels, window)
-    if pixels.dtype.itemsize <= 2 and pixels.dtype.kind in "iub" and pixels.size > 1 << 16:
+    if pixels.dtype.itemsize <= 2 and pixels.dtype.kind in "iu" and pixels.size > 1 << 16:
         # one look-up for each possible value is cheaper than arithmetic for each pixel
-        low, high = int(pixels.min()), int(pixels.max())
-        table = _eight_bits(shade(np.arange(low, high + 1, dtype=np.int32)))
-        return table[pixels.astype(np.int32) - low]
+        bits = 8 * pixels.dtype.itemsize
+        values = np.arange(int(pixels.min()), int(pixels.max()) + 1, dtype=np.int32)
+        table = np.zeros((1, 1 << bits), np.uint8)
+        table[0, values & (1 << bits) - 1] = _eight_bits(shade(values))
+        return np.asarray(cv2.LUT(np.ascontiguousarray(pixels).view(f"u{bits // 8}"), table), np.uint8)
     return _eight_bits(shade(pixels))
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from portal.archive import delivery, media, metadata, queries
 from portal.archive.delivery import Located
+from portal.archive.dicom_xml import xml_parts
 from portal.archive.files import local_copy, read_pieces
 from portal.archive.transcode import frames_as
 from portal.core import storage
 from portal.core.errors import Refused
 
-JSON = "application/dicom+json"
+JSON, XML = "application/dicom+json", "application/dicom+xml"
 
 
-def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None = None) -> HttpResponse:
-    """DICOM JSON of a study's or a series' instances, compressed beforehand."""
+def study_metadata(
+    request: HttpRequest, study_uid: str, series_uid: str | None = None
+) -> HttpResponse | StreamingHttpResponse:
+    """DICOM JSON of a study's or a series' instances, compressed beforehand; or the same in XML."""
     if series_uid:
         series = queries.access_series(request.user, study_uid, series_uid)
         blind = queries.blind(request.user, series.study)
@@ -31,8 +35,9 @@ def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None 
         blind = queries.blind(request.user, study)
         tag, make = f'"t{study.pk}-{study.revision}', lambda: metadata.study_metadata(study, blind)
     tag += "-images" if blind else ""
-    if not media.wants_json(media.accepted(request)):
-        raise Refused("not_acceptable", "Metadata is sent as application/dicom+json.", status=406)
+    kind = metadata_kind(request)
+    if kind == XML:
+        return _as_xml(request, f'{tag}-xml"', delivery.GROWS, lambda: gzip.decompress(make()))
     packed = "gzip" in request.headers.get("Accept-Encoding", "")
     headers = delivery.kept(tag + ('-gz"' if packed else '"'), delivery.GROWS)
     headers["Vary"] = f"{delivery.VARY}, Accept-Encoding"
@@ -44,16 +49,47 @@ def study_metadata(request: HttpRequest, study_uid: str, series_uid: str | None 
     return HttpResponse(data if packed else gzip.decompress(data), content_type=JSON, headers=headers)
 
 
-def instance_metadata(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str) -> HttpResponse:
-    """DICOM JSON of one instance."""
+def instance_metadata(
+    request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str
+) -> HttpResponse | StreamingHttpResponse:
+    """DICOM JSON or XML of one instance."""
     instance = queries.access_instance(request.user, study_uid, series_uid, sop_uid)
-    if not media.wants_json(media.accepted(request)):
-        raise Refused("not_acceptable", "Metadata is sent as application/dicom+json.", status=406)
-    headers = delivery.kept(f'"{instance.sha256[:24]}-json"', delivery.GROWS)
+    kind, tag = metadata_kind(request), instance.sha256[:24]
+    body = metadata.encode([metadata.public(instance.headers)])
+    if kind == XML:
+        return _as_xml(request, f'"{tag}-xml"', delivery.GROWS, lambda: body)
+    headers = delivery.kept(f'"{tag}-json"', delivery.GROWS)
+    return delivery.conditional(request, headers) or HttpResponse(body, content_type=JSON, headers=headers)
+
+
+def metadata_kind(request: HttpRequest) -> str:
+    """DICOM JSON or the Native DICOM Model in XML, whichever is wanted more (PS3.18 8.7.3.3). Raises Refused (406)."""
+    for one in media.accepted(request):
+        if one.media == XML:
+            return XML
+        if media.wants_json([one]):
+            return JSON
+    raise Refused("not_acceptable", f"Metadata is sent as {JSON} or {XML}.", status=406)
+
+
+def _as_xml(
+    request: HttpRequest, tag: str, control: str, make: Callable[[], bytes]
+) -> HttpResponse | StreamingHttpResponse:
+    """A document for each instance (PS3.19 A.1) as multipart/related, one after the other."""
+    headers = delivery.kept(tag, control)
     if answer := delivery.conditional(request, headers):
         return answer
-    body = metadata.encode([metadata.public(instance.headers)])
-    return HttpResponse(body, content_type=JSON, headers=headers)
+    kind, head, between, tail = delivery.framing(XML, XML, tag)
+    items = xml_parts(make())
+
+    def parts() -> Iterator[bytes]:
+        mark = head
+        for item in items:
+            yield mark + item
+            mark = between
+        yield tail
+
+    return StreamingHttpResponse(parts(), content_type=kind, headers=headers)
 
 
 def frames(request: HttpRequest, study_uid: str, series_uid: str, sop_uid: str, numbers: str) -> HttpResponse:

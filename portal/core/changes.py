@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import structlog
 from django.db import connections
+from psycopg import sql
 
 log = structlog.get_logger(__name__)
 ACCESS = "concord_access"
@@ -22,15 +23,16 @@ AGAIN_SECONDS = 1.0
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3}
 
 
-class AccessWatch:
-    """Listens on a connection of its own; `forget` is called at each change and whenever listening ends.
+class Watch:
+    """Listens on a connection of its own; `forget` is called at each word and whenever listening begins or ends.
 
     Ask `mark()` before looking somebody up and `holds(mark)` before remembering what was found: it holds only while
     this listens and nothing has changed in between.
     """
 
-    def __init__(self, forget: Callable[[], None]) -> None:
+    def __init__(self, forget: Callable[[], None], channel: str = ACCESS) -> None:
         self.forget = forget
+        self.channel = channel
         self.listening = False
         self.changes = 0
         self.task: asyncio.Task[None] | None = None
@@ -54,12 +56,13 @@ class AccessWatch:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(**database_address(), autocommit=True) as link:
-                    await link.execute(f"LISTEN {ACCESS}")
+                    await link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.channel)))
                     self.listening = True
+                    self._changed()
                     async for _ in link.notifies():
                         self._changed()
             except psycopg.Error as error:
-                log.warning("access.not_listening", error=str(error))
+                log.warning("changes.not_listening", channel=self.channel, error=str(error))
             finally:
                 self.listening = False
                 self._changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -11,6 +12,7 @@ from pydicom.datadict import keyword_for_tag
 SPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 NAME_PARTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 WHOLE = {"SL", "SS", "UL", "US", "SV", "UV", "IS"}
 FRACTIONS = {"FL", "FD", "DS"}
 
@@ -55,8 +57,8 @@ def _value(parent: Element, vr: str, number: int, value: Any) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without the control characters that XML 1.0 cannot hold."""
-    return "".join(letter for letter in text if letter >= " " or letter in "\t\n\r")
+    """Without the characters that XML 1.0 cannot hold."""
+    return UNPRINTABLE.sub("", text)
 
 
 def decode(text: bytes) -> dict[str, Any]:

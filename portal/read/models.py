@@ -4,12 +4,16 @@ import uuid
 from typing import ClassVar
 
 import pghistory
+import pgtrigger
 from django.db import models
 from django.utils import timezone
 
 from portal.accounts.models import Organisation, User
 from portal.core.states import StateModel, Table
 from portal.programmes.models import Assignment, Case, Protocol
+
+CHANNEL = "concord_workitems"  # told when a report is written
+LOCK = 0x5550532D5253  # "UPS-RS": advisory lock between changes of assignments and subscriptions to the worklist
 
 
 @pghistory.track()
@@ -100,3 +104,127 @@ class WorkitemClaim(models.Model):
 
     def __str__(self) -> str:
         return f"claim {self.round} of {self.assignment_id}"
+
+
+class WorkitemSubscriber(models.Model):
+    """Who is told of what happens to work items, under an AE title of their own choice (PS3.4 CC.2.3)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    # that of the token by which the subscription was made; none: all that the user works in
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, null=True)
+    ae_title = models.CharField(max_length=16)
+    connection = models.UUIDField(null=True)  # the newest event channel, the only one that is served
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "organisation", "ae_title"], nulls_distinct=False, name="subscriber_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ae_title} of {self.user_id}"
+
+
+class WorkitemSubscription(models.Model):
+    """A subscription to one work item, or to the worklist (PS3.4 table CC.2.3-2)."""
+
+    subscriber = models.ForeignKey(WorkitemSubscriber, on_delete=models.CASCADE, related_name="subscriptions")
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, null=True, related_name="+")  # none: worklist
+    round = models.PositiveSmallIntegerField(null=True)
+    filter = models.JSONField(default=dict)  # of the worklist: dotted keyword → value, as of `matching.wanted`
+    locked = models.BooleanField(default=False)  # Deletion Lock
+    excluded = models.BooleanField(default=False)  # unsubscribed from this one of a worklist that is subscribed to
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber", "assignment", "round"], nulls_distinct=False, name="subscription_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"subscription of {self.subscriber_id} to {self.assignment_id or 'the worklist'}"
+
+
+class WorkitemReport(models.Model):
+    """What a subscriber is still to be told; whether they may be told is decided when it is sent."""
+
+    class Event(models.IntegerChoices):
+        """Event Type ID (PS3.4 table CC.2.4-1)."""
+
+        STATE = 1
+        CANCEL_REQUESTED = 2
+        PROGRESS = 3
+        ASSIGNED = 5
+
+    subscriber = models.ForeignKey(WorkitemSubscriber, on_delete=models.CASCADE, related_name="reports")
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="+")
+    round = models.PositiveSmallIntegerField()
+    event = models.PositiveSmallIntegerField(choices=Event.choices)
+    step_state = models.CharField(max_length=12, blank=True)  # Procedure Step State then; empty: as it is when told
+    data = models.JSONField(default=dict)  # what was said in a request: {"percent", "words"} or {"words", "code", …}
+    at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["subscriber", "id"], name="reports_of_subscriber")]
+        triggers = [
+            pgtrigger.Trigger(
+                name="tell",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                func=f"PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL;",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"report {self.event} for {self.subscriber_id}"
+
+
+# Whoever changes an assignment, and by whichever statement, its subscribers' reports are written with it. The lock is
+# shared by all who change one; who subscribes to the worklist takes it alone, so that no change goes between.
+WATCH = f"""
+  PERFORM pg_advisory_xact_lock_shared({LOCK});
+  IF EXISTS (SELECT 1 FROM read_workitemsubscription) THEN
+    FOR news IN
+      SELECT * FROM (VALUES
+        (NEW.given_back, 1, CASE NEW.state WHEN 'offered' THEN 'SCHEDULED' WHEN 'claimed' THEN 'IN PROGRESS'
+                            WHEN 'submitted' THEN 'COMPLETED' ELSE 'CANCELED' END,
+         TG_OP = 'INSERT' OR (NEW.given_back = OLD.given_back AND NEW.state <> OLD.state
+                              AND NOT (OLD.state = 'claimed' AND NEW.state = 'offered'))),
+        (NEW.given_back - 1, 1, 'CANCELED', TG_OP = 'UPDATE' AND NEW.given_back > OLD.given_back),
+        (NEW.given_back, 1, 'SCHEDULED', TG_OP = 'UPDATE' AND NEW.given_back > OLD.given_back),
+        (NEW.given_back, 5, 'SCHEDULED', NEW.state = 'offered' AND NEW.reader_id IS NOT NULL
+                              AND (TG_OP = 'INSERT' OR NEW.reader_id IS DISTINCT FROM OLD.reader_id))
+      ) AS told(round, event, state, so) WHERE so
+    LOOP
+      INSERT INTO read_workitemreport (subscriber_id, assignment_id, round, event, step_state, data, at)
+      SELECT DISTINCT who.id, NEW.id, news.round, news.event, news.state, '{{}}'::jsonb, now()
+      FROM read_workitemsubscription one
+      JOIN read_workitemsubscriber who ON who.id = one.subscriber_id
+      JOIN accounts_membership works ON works.user_id = who.user_id AND works.active
+       AND works.organisation_id = NEW.organisation_id
+       AND works.organisation_id = COALESCE(who.organisation_id, NEW.organisation_id)
+      WHERE one.assignment_id IS NULL OR (one.assignment_id = NEW.id AND one.round = news.round);
+    END LOOP;
+  END IF;
+  RETURN NULL;
+"""
+
+
+class WatchedAssignment(Assignment):
+    """Assignments as those who subscribed to work items see them change."""
+
+    class Meta:
+        proxy = True
+        triggers = [
+            pgtrigger.Trigger(
+                name="workitem_reports",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("state", "reader_id", "given_back"),
+                declare=[("news", "RECORD")],
+                func=WATCH,
+            )
+        ]

@@ -62,3 +62,12 @@ SERIES = f"{STUDY}/series/<series_uid>"
 INSTANCE = f"{SERIES}/instances/<sop_uid>"
 FRAMES = f"{INSTANCE}/frames/<numbers>"
 COHORT = {"pk": "cohort"}
+WORKITEMS = {
+    "dicomweb/workitems": Route(get=ALL, own=GET, shows="workitem", seen_by=WORKLIST),
+    "dicomweb/workitems/<uid>": Route(get=WORKLIST, post=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/state": Route(put=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/cancelrequest": Route(post=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/subscribers/<aet>": Route(post=WORKLIST, delete=WORKLIST, ids=WORKITEM),
+    "dicomweb/workitems/<uid>/subscribers/<aet>/suspend": Route(post=WORKLIST, ids={"uid": "worklist_uid"}),
+    "dicomweb/subscribers/<aet>": Route(),  # a web socket
+}

@@ -28,6 +28,7 @@ from portal.ingest.models import HeaderRule, Receipt, Source
 from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
+from portal.read.models import WorkitemSubscriber
 from portal.read.workitems.rules import uid_of
 from portal.reports.models import Report
 from tests.factories.peers import peer as dicom_peer
@@ -68,6 +69,13 @@ class World:
                  "view_name", "workitem", "cohort_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
+    def _subscribe(self, held: Assignment) -> None:
+        """Who may see the work item is subscribed to it and to the worklist, by session and by token."""
+        for name, place in (("alice", None), ("bob", None), ("carol", None), ("twin", self.lakeside)):
+            who = WorkitemSubscriber.objects.create(user=self.people[name], organisation=place, ae_title="WATCH")
+            who.subscriptions.create()
+            who.subscriptions.create(assignment=held, round=0)
+
     def _join(self, name: str, organisation: Organisation, roles: list[Any], active: bool = True) -> None:
         user, _ = User.objects.get_or_create(username=name)
         Membership.objects.create(user=user, organisation=organisation, roles=list(map(str, roles)), active=active)
@@ -78,6 +86,7 @@ class World:
         case = open_case(cast)
         held = claim(alice, case.assignments.select_related("case__programme", "case__protocol").get())
         assert held.state == Assignment.State.CLAIMED
+        self._subscribe(held)
         image = case.study.instances.select_related("series").order_by("pk").first()
         run = case.study.runs.get()
         seen = run.images.get(instance=image)
@@ -178,6 +187,8 @@ class World:
             "cohort": cohort.pk,
             "cohort_name": cohort.name,
             "workitem": uid_of(held.pk, 0),
+            "aet": "WATCH",
+            "worklist_uid": "1.2.840.10008.5.1.4.34.5",
             "answers": answers(True),
             "key": uuid.uuid4(),
             "study_uid": case.study.study_uid,

@@ -44,8 +44,7 @@ from tests.architecture.access_routes import (
     SERIES,
     STUDY,
     WADO_URI,
-    WORKITEM,
-    WORKLIST,
+    WORKITEMS,
     Route,
 )
 from tests.architecture.access_world import LAKESIDE, OUTSIDERS, World
@@ -159,10 +158,7 @@ ROUTES: dict[str, Route] = {
     "scans/<study_uid>/layers/<sop_uid>/": Route(get=RUNS, ids={"sop_uid": "layer"}),
     "api/v1/standardised/": Route(get=ALL, own=GET),
     "scans/standardised/": Route(get=DAVE, own=GET),
-    "dicomweb/workitems": Route(get=ALL, own=GET, shows="workitem", seen_by=WORKLIST),
-    "dicomweb/workitems/<uid>": Route(get=WORKLIST, post=WORKLIST, ids=WORKITEM),
-    "dicomweb/workitems/<uid>/state": Route(put=WORKLIST, ids=WORKITEM),
-    "dicomweb/workitems/<uid>/cancelrequest": Route(post=WORKLIST, ids=WORKITEM),
+    **WORKITEMS,
     "dicomweb/wado": Route(get=READS, query=WADO_URI),
     "cohorts/": Route(get=READS, own=GET, shows="cohort_name", seen_by=READS),
     "cohorts/new/": Route(get=READS, post=READS, own=BOTH, body={"name": "Mine"}),

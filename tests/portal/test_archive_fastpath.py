@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from PIL import Image
 
 from portal.accounts.models import ApiToken, Membership, Organisation, User
 from portal.archive.fastpath import FastFrames
@@ -273,3 +278,36 @@ async def test_a_lost_or_short_file_is_djangos_to_tell(scan: str, lakeside: Orga
     for what in (f"{scan}/1", scan.removesuffix("/frames"), scan.partition("/series")[0]):
         assert (await ways.get(what, authorization=token, accept="*/*"))[0] == 404
     assert ways.passed == 4
+
+
+@in_own_loop
+async def test_a_first_picture_is_the_one_that_django_makes(lakeside: Organisation) -> None:
+    ds = make.image("CT", Rows=300, Columns=280, WindowCenter=2000, WindowWidth=3000)
+    await sync_to_async(make.stored)(ds, lakeside)
+    place = f"/dicomweb/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
+    token, ways = await sync_to_async(bearer)(lakeside), Ways()
+    for rest, kind in (("rendered", "image/jpeg"), ("frames/1/rendered", "image/png"), ("thumbnail", "image/png")):
+        first = await ways.get(f"{place}/{rest}", authorization=token, accept=kind)
+        assert first[0] == 200 and first[1]["content-type"] == kind and ways.passed == 0
+        shown = np.asarray(Image.open(io.BytesIO(first[2])))
+        if rest == "frames/1/rendered":  # PS3.3 C.11.2.1.2.1, by hand
+            wanted = np.clip(((ds.pixel_array - 1999.5) / 2999 + 0.5) * 255, 0, 255)
+            assert np.abs(shown - wanted).max() <= 0.51
+        django = await sync_to_async(through_django)(f"{place}/{rest}", token, kind)
+        assert (django.content, django["ETag"]) == (first[2], first[1]["etag"])
+        again = await ways.get(
+            f"{place}/{rest}", authorization=token, accept=kind, **{"if-none-match": first[1]["etag"]}
+        )
+        assert (again[0], again[2]) == (304, b"")
+    # what cannot be made is Django's to tell
+    assert (await ways.get(f"{place}/frames/2/rendered", authorization=token, accept="image/png"))[0] == 404
+    assert (await ways.get(f"{place}/rendered", authorization="Bearer nothing", accept="image/png"))[0] == 401
+    other = await sync_to_async(lambda: bearer(make.organisation("harbour"), "otto"))()
+    assert (await ways.get(f"{place}/rendered", authorization=other, accept="image/png"))[0] == 404
+    assert ways.passed == 3
+
+
+def through_django(path: str, token: str, kind: str) -> Any:
+    """The same without what was kept."""
+    shutil.rmtree(Path(settings.HOME) / "cache" / "pictures", ignore_errors=True)
+    return Client().get(path, headers={"Authorization": token, "Accept": kind})

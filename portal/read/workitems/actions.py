@@ -17,9 +17,10 @@ from portal.core.errors import Refused
 from portal.core.live import announce, user_group
 from portal.programmes.actions import claim, hold, release, set_priorities
 from portal.programmes.queries import is_coordinator
-from portal.read.models import WorkitemClaim
+from portal.read.models import WorkitemClaim, WorkitemReport
 from portal.read.workitems import rules
 from portal.read.workitems.dataset import Json, Workitem, first
+from portal.read.workitems.subscribing import report
 
 PROGRESS = "00741002"  # Procedure Step Progress Information Sequence
 UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+")
@@ -104,7 +105,9 @@ def update(user: User, item: Workitem, transaction_uid: str, changes: Mapping[st
     if "progress" in changes:
         _may_write(item, transaction_uid)
         known = {name: dict(changes[name]) for name in ("progress", "reason") if changes.get(name)}
-        WorkitemClaim.objects.filter(pk=item.claim.pk).update(**known)  # type: ignore[union-attr]
+        with transaction.atomic():
+            WorkitemClaim.objects.filter(pk=item.claim.pk).update(**known)  # type: ignore[union-attr]
+            report(item, WorkitemReport.Event.PROGRESS, changes["progress"])
     elif "priority" in changes:
         if item.state != rules.SCHEDULED:
             raise refused("wrong_state")
@@ -125,9 +128,10 @@ def _may_write(item: Workitem, transaction_uid: str) -> None:
         raise refused("transaction_wrong", 400)
 
 
-def ask_to_cancel(user: User, item: Workitem, words: str) -> str:
+def ask_to_cancel(user: User, item: Workitem, said: Mapping[str, Any]) -> str:
     """Request Cancellation (PS3.18 11.8): the holder is told, and decides. Returns a warning, or "".
 
+    said  {"words", "code", "uri", "contact"}, as far as given
     Raises Refused (409) when nobody holds it, it is finished, or it is the asker's own.
     """
     if item.state == rules.CANCELED:
@@ -135,10 +139,22 @@ def ask_to_cancel(user: User, item: Workitem, words: str) -> str:
     if item.state != rules.IN_PROGRESS or item.mine or item.row.reader_id is None:
         raise refused("wrong_state")
     case = item.row.case
-    data = {"assignment": str(item.row.pk), "case": case.pk, "number": case.number, "why": words[:200]}
+    data = {
+        "assignment": str(item.row.pk),
+        "case": case.pk,
+        "number": case.number,
+        "why": str(said.get("words", ""))[:200],
+    }
     with transaction.atomic():
+        report(item, WorkitemReport.Event.CANCEL_REQUESTED, said)
         announce([user_group(item.row.reader_id)], "reading.cancel_asked", data)
     return ""
+
+
+def contact_of(given: Json) -> dict[str, str]:
+    """Whom to ask about a request: {"uri", "contact"}, as far as given."""
+    found = {"uri": first(given, "0074100A"), "contact": first(given, "0074100C")}
+    return {name: value[:64] for name, value in found.items() if isinstance(value, str) and value}
 
 
 def reason_of(given: Json) -> dict[str, Any]:

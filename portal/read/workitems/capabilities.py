@@ -10,6 +10,7 @@ from portal.read.workitems import matching, views
 
 DICOM_JSON, DICOM_XML = views.JSON, views.XML
 ITEM = "workitems/{workitem}"
+SUBSCRIBER = f"{ITEM}/subscribers/{{aetitle}}"
 OPTIONS = {
     "limit": f"most answers, {views.DEFAULT_LIMIT} unless told, {views.MAX_LIMIT} at most",
     "offset": f"answers to pass over, {views.MAX_OFFSET} at most",
@@ -25,6 +26,11 @@ TRANSACTIONS = (
     (f"{ITEM}/state", "PUT", "ChangeUPSState", "200 400 404 409 410",
      "IN PROGRESS claims the reading; COMPLETED once it is submitted in the portal; CANCELED gives it back"),
     (f"{ITEM}/cancelrequest", "POST", "RequestUPSCancellation", "202 404 409 410", "the holder is told, and decides"),
+    (SUBSCRIBER, "POST", "CreateSubscription", "201 400 404 409 410",
+     "subscribe to a work item, to the worklist or, with matching keys, to some of it"),
+    (SUBSCRIBER, "DELETE", "DeleteSubscription", "200 404 410", "unsubscribe"),
+    (f"{SUBSCRIBER}/suspend", "POST", "SuspendGlobalSubscription", "200 404", "no new work items, those of now still"),
+    ("subscribers/{aetitle}", "GET", "OpenNotificationConnection", "101 403 426", "web socket: event reports"),
 )  # fmt: skip
 
 

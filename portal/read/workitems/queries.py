@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,7 @@ from portal.core.errors import Refused
 from portal.programmes import queries as programmes
 from portal.programmes.models import PART_ROLES, Assignment, PanelMember
 from portal.programmes.rules import KIND_ORDER, part_for
-from portal.read.models import WorkitemClaim
+from portal.read.models import WorkitemClaim, WorkitemSubscription
 from portal.read.rules import ALL
 from portal.read.sight import sights
 from portal.read.workitems import matching, rules
@@ -132,7 +132,9 @@ def _past(claim: WorkitemClaim) -> Workitem:
 
 
 def access_workitem(user: Any, uid: str) -> Workitem:
-    """The one door to a work item. Raises Http404; Refused (410) for a round that was given back by another."""
+    """The one door to a work item. Raises Http404; Refused (410) for a round that was given back by another, unless the
+    person's own subscription locks it.
+    """
     place = rules.place_of(uid)
     if place is None or not isinstance(user, User):
         raise Http404
@@ -147,6 +149,33 @@ def access_workitem(user: Any, uid: str) -> Workitem:
     if number > row.given_back:
         raise Http404
     if number < row.given_back:
+        if _locked(user, row, number):
+            return Workitem(row, number, mine=False, named=False)
         words = "This work item was given back; the reading is on offer as another."
         raise Refused("gone", words, status=410)
     return _seen(user, [row])[0]
+
+
+def _locked(user: User, row: Assignment, number: int) -> bool:
+    """Whether a subscription of the user keeps a round that is over (Deletion Lock, PS3.4 CC.2.3.1)."""
+    asked = Q(assignment=row, round=number) | Q(assignment=None, filter={})
+    return WorkitemSubscription.objects.filter(asked, subscriber__user=user, locked=True).exists()
+
+
+def rounds(user: User, wanted: Collection[tuple[Any, int]]) -> dict[tuple[Any, int], Workitem]:
+    """Those of (assignment, number) that the user may see, as `access_workitem` lets them see each.
+
+    Of what was given back by another it is told that it is over, and nothing else.
+    """
+    keys = {pk for pk, _ in wanted}
+    found: dict[tuple[Any, int], Workitem] = {}
+    rows = list(visible(user).filter(pk__in=keys).select_related(*RELATED))
+    for item in _seen(user, rows):
+        found[(item.row.pk, item.number)] = item
+    for row in rows:
+        for number in {n for pk, n in wanted if pk == row.pk and n < row.given_back}:
+            found[(row.pk, number)] = Workitem(row, number, mine=False, named=False)
+    for claim in _ended(user).filter(assignment__in=keys):
+        if (item := _past(claim)).over:
+            found[(item.row.pk, item.number)] = item
+    return {place: item for place, item in found.items() if place in wanted}

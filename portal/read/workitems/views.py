@@ -31,7 +31,7 @@ TRANSACTION_UID, STATE, PRIORITY = "00081195", "00741000", "00741200"
 View = Callable[..., HttpResponse]
 
 
-def _address(*methods: str) -> Callable[[View], Callable[..., HttpResponseBase]]:
+def address(*methods: str) -> Callable[[View], Callable[..., HttpResponseBase]]:
     """A signed-in address that knows these methods; every refusal says why in a Warning header too."""
 
     def wrap(view: View) -> Callable[..., HttpResponseBase]:
@@ -65,7 +65,7 @@ def _warn(answer: HttpResponse, words: str) -> HttpResponse:
     return answer
 
 
-@_address("GET", "POST")
+@address("GET", "POST")
 def worklist(request: HttpRequest) -> HttpResponse:
     """GET: search. POST (create) is refused: work items follow from scans and programmes."""
     if request.method == "POST":
@@ -95,7 +95,7 @@ def worklist(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-@_address("GET", "POST")
+@address("GET", "POST")
 def workitem(request: HttpRequest, uid: str) -> HttpResponse:
     """GET: retrieve. POST: update, with the Transaction UID in the address or in the data set."""
     item = queries.access_workitem(request.user, uid)
@@ -109,7 +109,7 @@ def workitem(request: HttpRequest, uid: str) -> HttpResponse:
     return _warn(HttpResponse(), "Requested optional Attributes are not supported." if others else "")
 
 
-@_address("PUT")
+@address("PUT")
 def state(request: HttpRequest, uid: str) -> HttpResponse:
     """Change the state: claim, complete, give back."""
     item = queries.access_workitem(request.user, uid)
@@ -119,13 +119,13 @@ def state(request: HttpRequest, uid: str) -> HttpResponse:
     return _warn(HttpResponse(), actions.change_state(request.user, item, wanted, uid_given, why))  # type: ignore[arg-type]
 
 
-@_address("POST")
+@address("POST")
 def cancel_request(request: HttpRequest, uid: str) -> HttpResponse:
     """Ask the holder to give it back; the reason is optional."""
     item = queries.access_workitem(request.user, uid)
     given = _dataset(request) if request.headers.get("Content-Length", "0") != "0" else {}
-    why = str(actions.reason_of(given).get("words", ""))
-    return _warn(HttpResponse(status=202), actions.ask_to_cancel(request.user, item, why))  # type: ignore[arg-type]
+    said = actions.reason_of(given) | actions.contact_of(given)
+    return _warn(HttpResponse(status=202), actions.ask_to_cancel(request.user, item, said))  # type: ignore[arg-type]
 
 
 def _kind(request: HttpRequest) -> tuple[str, bool]:
