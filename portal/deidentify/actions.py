@@ -14,9 +14,11 @@ from portal.core import outbox, storage
 from portal.core.storage import staged_name
 from portal.deidentify import rules, vault
 from portal.deidentify.files import local_copy, publish
+from portal.deidentify.headers import gather
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
+from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify
 from portal.deidentify.table import Options
+from portal.deidentify.text import Lists
 from portal.ingest.actions import set_aside
 from portal.ingest.arrivals import announce, uid_digest
 from portal.ingest.inspect import Damaged, Opened, opened
@@ -74,7 +76,7 @@ def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | No
 def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
     """Standardise and de-identify a data set in place, as the receipt's source is set to."""
     dataset = found.dataset
-    names = identifiers(dataset)
+    lists = gather(dataset)
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
@@ -84,7 +86,7 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     if receipt.source.privacy == Source.Privacy.DONE:
         outcome = Outcome()
     else:
-        outcome = _deidentify(dataset, keys, receipt.source.privacy, names)
+        outcome = _deidentify(dataset, keys, receipt.source.privacy, lists)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
@@ -93,9 +95,9 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     return keys, rule, outcome
 
 
-def _deidentify(dataset: Dataset, keys: Keys, privacy: str, names: set[str]) -> Outcome:
+def _deidentify(dataset: Dataset, keys: Keys, privacy: str, lists: Lists) -> Outcome:
     accession = str(dataset.get("AccessionNumber") or "").strip()
-    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), names)
+    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), lists)
     if accession:  # the same for the scan and its report, so that they find each other
         dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
         outcome.uids[dataset.AccessionNumber] = accession
