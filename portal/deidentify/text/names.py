@@ -153,7 +153,7 @@ class _Shape:
                 last = i if last is not None else last
                 i += 1
                 continue
-            if low in _PARTICLES and i + 1 < len(self.tokens) and (count or self._follows(i + 1)):
+            if low in _PARTICLES and i + 1 < len(self.tokens) and (count or self._follows(i + 1, strong)):
                 i += 1
                 continue
             held = i > first and self.tokens[i - 1][0].lower() in _PARTICLES and token[0][0].isupper() and not self.flat
@@ -170,9 +170,9 @@ class _Shape:
             return None
         return self.tokens[first].start(), end
 
-    def _follows(self, i: int) -> bool:
-        """Whether the i-th word can stand behind a middle initial."""
-        return self.tokens[i][0].lower() in _PARTICLES or self._nameable(i, False)
+    def _follows(self, i: int, strong: bool = False) -> bool:
+        """Whether the i-th word can stand behind a middle initial or a particle."""
+        return self.tokens[i][0].lower() in _PARTICLES or self._nameable(i, strong)
 
     def back(self, at: int) -> tuple[int, int] | None:
         """The name that ends before a place: capitalised words and initials."""

@@ -109,7 +109,7 @@ class Person:
     forms: list[str] = field(default_factory=list)
 
     def write(self, rng: random.Random, forms: list[str]) -> str:
-        """The name in one of the forms: caret, comma, full, initial, last, first, upper, reversed, possessive, misspelt."""
+        """The name in one of the forms, drawn."""
         first, last, m = self.first, self.last, self.middle[0]
         match rng.choice(forms):
             case "caret":
@@ -207,16 +207,27 @@ def phone(rng: random.Random) -> str:
     a, b, c = rng.randrange(201, 989), rng.randrange(200, 999), rng.randrange(0, 9999)
     return rng.choice(
         [
-            f"({a}) {b}-{c:04d}", f"{a}-{b}-{c:04d}", f"{a}.{b}.{c:04d}", f"+1 {a} {b} {c:04d}", f"+1-{a}-{b}-{c:04d}",
-            f"+44 20 7{b} {c:04d}", f"+49 30 {b}{c:04d}", f"020 7{b} {c:04d}", f"1-{a}-{b}-{c:04d}", f"{a} {b} {c:04d}",
-            f"+33 1 {a % 90 + 10} {b % 90 + 10} {c % 90 + 10} {a % 80 + 11}", f"({a}) {b}-{c:04d} ext. {b}", f"0171 {b}{c:04d}",
+            f"({a}) {b}-{c:04d}",
+            f"{a}-{b}-{c:04d}",
+            f"{a}.{b}.{c:04d}",
+            f"+1 {a} {b} {c:04d}",
+            f"+1-{a}-{b}-{c:04d}",
+            f"+44 20 7{b} {c:04d}",
+            f"+49 30 {b}{c:04d}",
+            f"020 7{b} {c:04d}",
+            f"1-{a}-{b}-{c:04d}",
+            f"{a} {b} {c:04d}",
+            f"+33 1 {a % 90 + 10} {b % 90 + 10} {c % 90 + 10} {a % 80 + 11}",
+            f"({a}) {b}-{c:04d} ext. {b}",
+            f"0171 {b}{c:04d}",
         ]
-    )  # fmt: skip
+    )
 
 
 def email(someone: Person, rng: random.Random) -> str:
     plain = "".join(c for c in f"{someone.first}.{someone.last}".lower() if c.isascii() and (c.isalnum() or c == "."))
-    return f"{plain or 'someone'}{rng.choice(['', '7', '_1961'])}@{rng.choice(['example.org', 'mail.example.com', 'nhs.example.net'])}"
+    place = rng.choice(["example.org", "mail.example.com", "nhs.example.net"])
+    return f"{plain or 'someone'}{rng.choice(['', '7', '_1961'])}@{place}"
 
 
 def address(rng: random.Random) -> str:
@@ -225,10 +236,13 @@ def address(rng: random.Random) -> str:
     if locale == "en_US":
         return f"{fake.street_address()}, {fake.city()}, {fake.state_abbr()} {fake.zipcode()}"
     if locale == "en_GB":
-        return f"{rng.randrange(1, 200)} {fake.last_name()} {rng.choice(['Road', 'Street', 'Lane', 'Close', 'Avenue'])}, {fake.city()}, {fake.postcode()}"
+        street = rng.choice(["Road", "Street", "Lane", "Close", "Avenue"])
+        return f"{rng.randrange(1, 200)} {fake.last_name()} {street}, {fake.city()}, {fake.postcode()}"
     if locale == "de_DE":
-        return f"{fake.last_name()}{rng.choice(['straße', 'weg', 'platz', 'allee'])} {rng.randrange(1, 150)}, {fake.postcode()} {fake.city_name()}"
-    return f"{rng.randrange(1, 150)} rue {fake.last_name()}, {fake.postcode()} {rng.choice(['Lyon', 'Nantes', 'Lille', 'Toulouse'])}"
+        street = fake.last_name() + rng.choice(["straße", "weg", "platz", "allee"])
+        return f"{street} {rng.randrange(1, 150)}, {fake.postcode()} {fake.city_name()}"
+    city = rng.choice(["Lyon", "Nantes", "Lille", "Toulouse"])
+    return f"{rng.randrange(1, 150)} rue {fake.last_name()}, {fake.postcode()} {city}"
 
 
 def hospital(rng: random.Random) -> str:
@@ -236,12 +250,24 @@ def hospital(rng: random.Random) -> str:
     last, city = fake.last_name(), fake.city()
     return rng.choice(
         [
-            f"{city} General Hospital", f"St. {fake.first_name()}'s Hospital", f"{last} Memorial Hospital", f"{city} Medical Center",
-            f"Mount {last} Hospital", f"{last}-{fake.last_name()} Clinic", f"University Hospital of {city}", f"{city} Regional Medical Center",
-            f"Saint {fake.first_name()} Medical Center", f"{last} Cancer Center", f"{city} Imaging Center", f"{last} Children's Hospital",
-            f"Royal {last} Infirmary", f"Klinikum {faker('de_DE', rng).city_name()}", f"{city} Radiology Associates", f"{last} Family Clinic",
+            f"{city} General Hospital",
+            f"St. {fake.first_name()}'s Hospital",
+            f"{last} Memorial Hospital",
+            f"{city} Medical Center",
+            f"Mount {last} Hospital",
+            f"{last}-{fake.last_name()} Clinic",
+            f"University Hospital of {city}",
+            f"{city} Regional Medical Center",
+            f"Saint {fake.first_name()} Medical Center",
+            f"{last} Cancer Center",
+            f"{city} Imaging Center",
+            f"{last} Children's Hospital",
+            f"Royal {last} Infirmary",
+            f"Klinikum {faker('de_DE', rng).city_name()}",
+            f"{city} Radiology Associates",
+            f"{last} Family Clinic",
         ]
-    )  # fmt: skip
+    )
 
 
 def day(rng: random.Random) -> date:
@@ -256,9 +282,29 @@ def written(when: date, rng: random.Random, upper: bool = False) -> str:
     d, m, y = when.day, when.month, when.year
     return rng.choice(
         [
-            f"{m:02d}/{d:02d}/{y}", f"{m}/{d}/{y}", f"{m}/{d}/{y % 100:02d}", f"{m:02d}-{d:02d}-{y}", f"{y}-{m:02d}-{d:02d}", f"{y}/{m:02d}/{d:02d}",
-            f"{d:02d}.{m:02d}.{y}", f"{y}{m:02d}{d:02d}", f"{full} {d}, {y}", f"{full} {d}{th}, {y}", f"{short} {d}, {y}", f"{short}. {d}, {y}",
-            f"{d} {full} {y}", f"{d} {short} {y}", f"{d:02d}-{short.upper()}-{y}", f"{d:02d}{short.upper()}{y}", f"{weekday}, {full} {d}, {y}",
-            f"{full} {y}", f"{short} {y}", f"the {d}{th} of {full} {y}", f"{full} {d}", f"{d} {full}", f"{m}/{y}", f"{d:02d}-{short}-{y % 100:02d}",
+            f"{m:02d}/{d:02d}/{y}",
+            f"{m}/{d}/{y}",
+            f"{m}/{d}/{y % 100:02d}",
+            f"{m:02d}-{d:02d}-{y}",
+            f"{y}-{m:02d}-{d:02d}",
+            f"{y}/{m:02d}/{d:02d}",
+            f"{d:02d}.{m:02d}.{y}",
+            f"{y}{m:02d}{d:02d}",
+            f"{full} {d}, {y}",
+            f"{full} {d}{th}, {y}",
+            f"{short} {d}, {y}",
+            f"{short}. {d}, {y}",
+            f"{d} {full} {y}",
+            f"{d} {short} {y}",
+            f"{d:02d}-{short.upper()}-{y}",
+            f"{d:02d}{short.upper()}{y}",
+            f"{weekday}, {full} {d}, {y}",
+            f"{full} {y}",
+            f"{short} {y}",
+            f"the {d}{th} of {full} {y}",
+            f"{full} {d}",
+            f"{d} {full}",
+            f"{m}/{y}",
+            f"{d:02d}-{short}-{y % 100:02d}",
         ]
-    )  # fmt: skip
+    )

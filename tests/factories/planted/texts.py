@@ -35,14 +35,15 @@ LISTED = [
 ]
 
 HEADERS = [
-    "PATIENT NAME: {patient}\nMRN: {id}\nDOB: {birth}\nACCESSION: {accession}\nEXAM DATE: {date}\nREFERRING PHYSICIAN: {doctor}\n\n",
+    "PATIENT NAME: {patient}\nMRN: {id}\nDOB: {birth}\nACCESSION: {accession}\nEXAM DATE: {date}\nREFERRING "
+    "PHYSICIAN: {doctor}\n\n",
     "Name: {patient}   Patient ID: {id}   Date of birth: {birth}\nStudy date: {date}   Acc. No. {accession}\n\n",
     "{hospital}\n{address}\nTel: {phone}\n\nRe: {patient}, born {birth}\n\n",
     "Patient: {patient} ({id})\nOrdering provider: {doctor}\nLocation: {hospital}\n\n",
     "Dear Dr. {doctor},\n\nThank you for referring {patient} (hospital number {id}), whom we saw on {date}.\n\n",
     "",
     "",
-]  # fmt: skip
+]
 SENTENCES = [
     "Comparison is made to the study dated {date}.",
     "Comparison: CT chest {date} and radiograph of {date}.",
@@ -89,28 +90,81 @@ SIGNATURES = [
     "",
 ]
 CLINICAL = [
-    "The heart size is normal.", "The lungs are clear.", "No pleural effusion or pneumothorax.", "There is a 4 mm nodule in the right upper lobe.",
-    "Mild degenerative changes of the thoracic spine.", "Stable postsurgical changes of the left breast.", "The liver is of normal size and attenuation.",
-    "A 12 x 8 x 9 mm hypoechoic mass is seen at 2 o'clock, 4 cm from the nipple.", "T2 hyperintense lesion at L4-L5, grade 2.",
-    "BI-RADS category 4B.", "SUVmax 4.8, previously 5.2.", "Scattered fibroglandular densities, ACR b.", "Endotracheal tube tip 3.5 cm above the carina.",
-    "Right IJ central line with tip in the SVC.", "Cholelithiasis without cholecystitis.", "Unchanged bilateral adrenal adenomas.",
-    "Findings are concerning for metastatic disease.", "Recommend clinical correlation and follow-up in 6 to 12 months.", "No acute intracranial hemorrhage.",
-    "Moderate hydronephrosis with a 7 mm obstructing stone at the ureterovesical junction.", "Impression: 1. No acute cardiopulmonary abnormality.",
-    "Technique: 120 kVp, 250 mAs, slice thickness 1.25 mm, 100 ml iohexol 350.", "FINDINGS: Lungs are hyperexpanded with flattened diaphragms.",
-    "The patient may need a biopsy.", "White matter changes are within normal limits for age.", "The long head of the biceps tendon is intact.",
-    "Little change since the prior study.", "Black blood sequences show no plaque.", "Green bile was aspirated.", "The young patient has thymic tissue.",
-    "Hypermetabolic brown fat in the neck.", "Small hiatal hernia.", "Osteophytes at C5-C6 and C6-C7 with foraminal narrowing.",
-    "Power port in the right chest wall.", "Gallbladder wall measures 2.1 mm, CBD 4 mm.", "EF 55 %, LVEDD 48 mm.", "INDICATION: Shortness of breath.",
-]  # fmt: skip
+    "The heart size is normal.",
+    "The lungs are clear.",
+    "No pleural effusion or pneumothorax.",
+    "There is a 4 mm nodule in the right upper lobe.",
+    "Mild degenerative changes of the thoracic spine.",
+    "Stable postsurgical changes of the left breast.",
+    "The liver is of normal size and attenuation.",
+    "A 12 x 8 x 9 mm hypoechoic mass is seen at 2 o'clock, 4 cm from the nipple.",
+    "T2 hyperintense lesion at L4-L5, grade 2.",
+    "BI-RADS category 4B.",
+    "SUVmax 4.8, previously 5.2.",
+    "Scattered fibroglandular densities, ACR b.",
+    "Endotracheal tube tip 3.5 cm above the carina.",
+    "Right IJ central line with tip in the SVC.",
+    "Cholelithiasis without cholecystitis.",
+    "Unchanged bilateral adrenal adenomas.",
+    "Findings are concerning for metastatic disease.",
+    "Recommend clinical correlation and follow-up in 6 to 12 months.",
+    "No acute intracranial hemorrhage.",
+    "Moderate hydronephrosis with a 7 mm obstructing stone at the ureterovesical junction.",
+    "Impression: 1. No acute cardiopulmonary abnormality.",
+    "Technique: 120 kVp, 250 mAs, slice thickness 1.25 mm, 100 ml iohexol 350.",
+    "FINDINGS: Lungs are hyperexpanded with flattened diaphragms.",
+    "The patient may need a biopsy.",
+    "White matter changes are within normal limits for age.",
+    "The long head of the biceps tendon is intact.",
+    "Little change since the prior study.",
+    "Black blood sequences show no plaque.",
+    "Green bile was aspirated.",
+    "The young patient has thymic tissue.",
+    "Hypermetabolic brown fat in the neck.",
+    "Small hiatal hernia.",
+    "Osteophytes at C5-C6 and C6-C7 with foraminal narrowing.",
+    "Power port in the right chest wall.",
+    "Gallbladder wall measures 2.1 mm, CBD 4 mm.",
+    "EF 55 %, LVEDD 48 mm.",
+    "INDICATION: Shortness of breath.",
+]
 TERMS = [
-    "Known Parkinson's disease.", "History of Hodgkin lymphoma.", "Hodgkin's disease in remission.", "Down syndrome with atlantoaxial instability.",
-    "Paget disease of the left hemipelvis.", "Crohn's disease of the terminal ileum.", "Cushing syndrome, evaluate adrenals.", "Baker cyst, 3 cm.",
-    "Wilson disease.", "Graves disease with thyroid enlargement.", "Barrett esophagus.", "Colles fracture of the right wrist.", "Horner syndrome on the left.",
-    "Schmorl's nodes at L1.", "Kerley B lines.", "Foley catheter in the bladder.", "Hill-Sachs deformity and Bankart lesion.", "Swan-Ganz catheter tip in the main PA.",
-    "Dobhoff tube in the stomach.", "Ewing sarcoma of the femur.", "Hashimoto thyroiditis.", "Marfan syndrome with dilated root.", "Fleischner criteria apply.",
-    "Gleason score 7.", "Bosniak II cyst.", "Breslow depth 1.2 mm.", "Alzheimer's disease.", "Kaposi sarcoma.", "Wilms tumor.", "Morton neuroma.",
-    "Non-Hodgkin lymphoma.", "Possible Paget disease.", "Chiari I malformation.", "Brown tumor of the jaw.", "Marshall vein is patent.",
-]  # fmt: skip
+    "Known Parkinson's disease.",
+    "History of Hodgkin lymphoma.",
+    "Hodgkin's disease in remission.",
+    "Down syndrome with atlantoaxial instability.",
+    "Paget disease of the left hemipelvis.",
+    "Crohn's disease of the terminal ileum.",
+    "Cushing syndrome, evaluate adrenals.",
+    "Baker cyst, 3 cm.",
+    "Wilson disease.",
+    "Graves disease with thyroid enlargement.",
+    "Barrett esophagus.",
+    "Colles fracture of the right wrist.",
+    "Horner syndrome on the left.",
+    "Schmorl's nodes at L1.",
+    "Kerley B lines.",
+    "Foley catheter in the bladder.",
+    "Hill-Sachs deformity and Bankart lesion.",
+    "Swan-Ganz catheter tip in the main PA.",
+    "Dobhoff tube in the stomach.",
+    "Ewing sarcoma of the femur.",
+    "Hashimoto thyroiditis.",
+    "Marfan syndrome with dilated root.",
+    "Fleischner criteria apply.",
+    "Gleason score 7.",
+    "Bosniak II cyst.",
+    "Breslow depth 1.2 mm.",
+    "Alzheimer's disease.",
+    "Kaposi sarcoma.",
+    "Wilms tumor.",
+    "Morton neuroma.",
+    "Non-Hodgkin lymphoma.",
+    "Possible Paget disease.",
+    "Chiari I malformation.",
+    "Brown tumor of the jaw.",
+    "Marshall vein is patent.",
+]
 
 
 @dataclass
@@ -197,12 +251,16 @@ def slot_value(slot: str, who: Cast, rng: random.Random) -> tuple[str, str]:
     raise KeyError(slot)
 
 
-def report(seed: int) -> tuple[Planted, Cast]:
-    """One report of own templates, the same for the same seed; one of eight in capitals, one of twelve without."""
+def report(seed: int, who: Cast | None = None) -> tuple[Planted, Cast]:
+    """One report of own templates, the same for the same seed; one of eight in capitals, one of twelve without.
+
+    who  the people of it; None: drawn, one patient of five with a surname that is a term too
+    """
     rng = random.Random(seed)
-    who, out = cast(rng), Planted("")
+    drawn, out = cast(rng), Planted("")
     if rng.random() < 0.2:
-        who.patient.last = rng.choice(GREY)
+        drawn.patient.last = rng.choice(GREY)
+    who = who or drawn
     fill(rng.choice(HEADERS), who, rng, out)
     body = rng.sample(CLINICAL, 6) + rng.sample(TERMS, 2) + rng.sample(SENTENCES, 5)
     rng.shuffle(body)
