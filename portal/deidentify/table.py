@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("ps3_15_e1_1.csv")
-VOCABULARY = Path(__file__).with_name("vocabulary.txt")
 DATE_VRS = frozenset({"DA", "DT", "TM"})
 
 # Own rows beside the standard's, each for a value that can name someone and that E.1-1 leaves to an
@@ -119,10 +118,3 @@ def rows(options: Options) -> Mapping[int, Row]:
     for tag, (action, _) in OWN_ROWS.items():
         out[tag] = Row(action, "own")
     return out
-
-
-@cache
-def vocabulary() -> frozenset[str]:
-    """Words of anatomy, technique and findings that a descriptor may keep, in lower case."""
-    lines = VOCABULARY.read_text(encoding="utf-8").splitlines()
-    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())

@@ -75,6 +75,8 @@ def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
     starts = {m.start(): i for i, m in enumerate(tokens)}
     shape = _Shape(text, tokens, upper, field)
     for m in _TITLE.finditer(text):
+        if shape.modality(m):
+            continue
         if (span := shape.run(m.end(), starts, strong=True)) is not None:
             yield Span(*span, "doctor" if m["doctor"] else "name", 0.95, "title")
     for m in _LABEL.finditer(text):
@@ -102,6 +104,12 @@ class _Shape:
         self.lower = text.lower() == text
         self.flat = upper or self.lower  # case says nothing
         self.titled = not self.flat and self._titled()
+
+    def modality(self, title: re.Match[str]) -> bool:
+        """Whether "MR" or "MS" means magnetic resonance or a disease: no point behind it, a word of medicine next."""
+        after = WORD.match(self.text, title.end())
+        shown = title[0].strip().lower()
+        return shown in {"mr", "ms"} and after is not None and after[0].lower() in self.words.medical
 
     def _titled(self) -> bool:
         long = [m[0] for m in self.tokens if len(m[0]) > 3]
