@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import rules, vault
+from portal.deidentify import rules, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.models import DeidentificationReport
@@ -61,6 +61,7 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
 def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        terms.remember(keys.organisation, keys.patient, outcome.lists)
         _report(receipt, rule, outcome)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
@@ -76,7 +77,7 @@ def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | No
 def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
     """Standardise and de-identify a data set in place, as the receipt's source is set to."""
     dataset = found.dataset
-    lists = gather(dataset)
+    own = gather(dataset)
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
@@ -86,6 +87,7 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     if receipt.source.privacy == Source.Privacy.DONE:
         outcome = Outcome()
     else:
+        lists = own | terms.known(keys.organisation, keys.patient)
         outcome = _deidentify(dataset, keys, receipt.source.privacy, lists)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
@@ -158,5 +160,6 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> No
         "standardised": sorted(rule.values) if rule else [],
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
+        "found": outcome.found,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

@@ -191,19 +191,18 @@ def moved(found: Found, text: str, days: int, order: str, near: date) -> str | N
             pieces.append((start, end, value))
 
     groups = found.match.groupdict()
-    for group, number in _numbers(found.form, groups, new, order):
-        old = groups[group]
-        padded = old.startswith("0") or (len(old) == 2 and number > 9)
-        put(group, str(number).zfill(len(old)) if padded else str(number))
+    numbers = list(_numbers(found.form, groups, new, order))
+    old = [groups[group] or "" for group, _ in numbers]
+    tight = bool(groups.get("name")) and groups.get("sep") in {"", "-"}
+    two = all(len(digits) == 2 for digits in old) and (len(old) > 1 or tight)
+    padded = two or any(digits.startswith("0") for digits in old)
+    for group, number in numbers:
+        put(group, f"{number:02d}" if padded else str(number))
     if groups.get("name"):
         put("name", _like(groups["name"], new.month))
-    if old := groups.get("year"):
-        put(
-            "year",
-            f"{new.year:04d}"
-            if len(old.lstrip("'")) == 4
-            else ("'" if old[0] == "'" else "") + f"{new.year % 100:02d}",
-        )
+    if year := groups.get("year"):
+        short = ("'" if year[0] == "'" else "") + f"{new.year % 100:02d}"
+        put("year", f"{new.year:04d}" if len(year.lstrip("'")) == 4 else short)
     if groups.get("weekday"):
         put("weekday", _cased(groups["weekday"], calendar.day_name[new.weekday()]))
     if groups.get("ordinal"):
