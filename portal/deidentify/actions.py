@@ -15,10 +15,10 @@ from portal.core.storage import staged_name
 from portal.deidentify import rules, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
+from portal.deidentify.keys import IDENTITY, Keys, patient_key
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify
+from portal.deidentify.profile import NAME, VERSION, Outcome, deidentify
 from portal.deidentify.table import Options
-from portal.deidentify.text import Lists
 from portal.ingest.actions import set_aside
 from portal.ingest.arrivals import announce, uid_digest
 from portal.ingest.inspect import Damaged, Opened, opened
@@ -27,7 +27,6 @@ from portal.ingest.standardise import Rule, Standardised, standardise
 
 log = structlog.get_logger(__name__)
 
-IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "IssuerOfPatientID", "PatientSex")
 KINDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
 
 
@@ -88,35 +87,14 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
         outcome = Outcome()
     else:
         lists = own | terms.known(keys.organisation, keys.patient)
-        outcome = _deidentify(dataset, keys, receipt.source.privacy, lists)
+        options = Options(uids=receipt.source.privacy == Source.Privacy.KEEP_UIDS)
+        outcome = deidentify(dataset, keys, options, lists)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
             outcome.uids[made] = original
     outcome.identity = identity
     return keys, rule, outcome
-
-
-def _deidentify(dataset: Dataset, keys: Keys, privacy: str, lists: Lists) -> Outcome:
-    accession = str(dataset.get("AccessionNumber") or "").strip()
-    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), lists)
-    if accession:  # the same for the scan and its report, so that they find each other
-        dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
-        outcome.uids[dataset.AccessionNumber] = accession
-    return outcome
-
-
-def patient_key(identity: Mapping[str, str], study_uid: str) -> str:
-    """Return the text by which a patient is known again.
-
-    Issuer and PatientID; without an id, name and birth date; without these, the study alone: two patients
-    without a name must not become one.
-    """
-    if identity["PatientID"]:
-        return f"id\n{identity['IssuerOfPatientID']}\n{identity['PatientID']}"
-    if identity["PatientName"].strip("^ ") and identity["PatientBirthDate"]:
-        return f"name\n{identity['PatientName'].casefold()}\n{identity['PatientBirthDate']}"
-    return f"study\n{study_uid}"
 
 
 def apply_rules(dataset: Dataset, organisation_id: int) -> Standardised | None:

@@ -23,6 +23,7 @@ from pydicom.tag import BaseTag
 from portal.deidentify import rules
 from portal.deidentify.descriptors import Cleaner
 from portal.deidentify.headers import FREE_TEXT_VRS, dictionary_vr, gather, study_day
+from portal.deidentify.keys import Keys
 from portal.deidentify.table import KEPT_UIDS, SAFE_PRIVATE, Options, Row, rows
 from portal.deidentify.text import Lists
 
@@ -48,17 +49,6 @@ METHOD_CODES = {
 }  # PS3.16 CID 7050
 
 
-@dataclass(frozen=True)
-class Keys:
-    """What turns this patient's values into others: derived keys, tenant, pseudonym and date offset."""
-
-    ids: bytes
-    uids: bytes
-    organisation: int
-    patient: str
-    days: int
-
-
 @dataclass
 class Outcome:
     """What was done: (path, action, cited) for each element touched, and the UIDs that were replaced."""
@@ -81,6 +71,7 @@ def deidentify(dataset: Dataset, keys: Keys, options: Options, lists: Lists | No
            it (report, OCR); None: in this header alone
     """
     age = rules.age_between(_first(dataset, "PatientBirthDate"), _first(dataset, "StudyDate"))
+    accession = _first(dataset, "AccessionNumber").strip()
     own = gather(dataset)
     work = _Work(keys, options, rows(options), Cleaner(own | lists if lists else own, keys.days, study_day(dataset)))
     work.clean(dataset, "")
@@ -90,6 +81,9 @@ def deidentify(dataset: Dataset, keys: Keys, options: Options, lists: Lists | No
         dataset.PatientAge = rules.cap_age(str(dataset.PatientAge or "")) or age
     elif age:
         dataset.PatientAge = age
+    if accession:  # the same for the scan and its report, so that they find each other
+        dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
+        work.outcome.uids[dataset.AccessionNumber] = accession
     _mark(dataset, options)
     work.outcome.found = dict(Counter(f"{kind}: {rule}" for kind, rule in work.cleaner.found))
     work.outcome.lists = work.cleaner.lists

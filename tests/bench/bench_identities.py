@@ -54,7 +54,8 @@ def measure(tally: Tally, planted: Planted, who: Cast) -> None:
 
 def headers(first: int, count: int) -> tuple[Counter[str], Counter[str], int, int, list[tuple[str, str]]]:
     """(planted, gone) by place, clinical words (all, kept), and what was left."""
-    from portal.deidentify.profile import Keys, deidentify
+    from portal.deidentify.keys import Keys
+    from portal.deidentify.profile import deidentify
     from portal.deidentify.table import Options
 
     keys = Keys(b"i" * 32, b"u" * 32, 7, "PAAAABBBBCCCCD", -1234)
@@ -98,7 +99,8 @@ def speed(seconds: float = 20.0) -> tuple[float, float]:
     from pydicom.data import get_testdata_file
 
     from portal.deidentify.files import write_instance
-    from portal.deidentify.profile import Keys, deidentify
+    from portal.deidentify.keys import Keys
+    from portal.deidentify.profile import deidentify
     from portal.deidentify.table import Options
     from portal.ingest.inspect import opened
 

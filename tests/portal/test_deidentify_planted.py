@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from portal.deidentify.headers import gather
-from portal.deidentify.profile import Keys, deidentify
+from portal.deidentify.keys import Keys
+from portal.deidentify.profile import deidentify
 from portal.deidentify.table import Options
 from portal.deidentify.text import Context, Lists
 from portal.deidentify.text.dates import find_dates

@@ -16,7 +16,8 @@ from pydicom.uid import generate_uid
 
 from portal.deidentify import rules
 from portal.deidentify.files import write_instance
-from portal.deidentify.profile import Keys, deidentify
+from portal.deidentify.keys import Keys
+from portal.deidentify.profile import deidentify
 from portal.deidentify.table import Options, rows
 from portal.ingest.inspect import opened
 

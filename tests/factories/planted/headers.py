@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import random
 import re
 from dataclasses import dataclass, field
@@ -70,7 +71,8 @@ COMMENTS = [
 ]
 
 
-KEPT = {"acme", "scanner", "parkinson", "may"}  # also what every moved date may hold
+# Texts of no person, and months, which a moved date may hold.
+KEPT = {"acme", "scanner", "parkinson"} | {name.casefold() for name in [*calendar.month_name, *calendar.month_abbr]}
 
 
 @dataclass
