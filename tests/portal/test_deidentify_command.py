@@ -15,6 +15,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from tests.factories.planted.headers import PlantedHeader, header
+from tests.factories.planted.people import GREY
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,8 +64,9 @@ def test_a_folder_becomes_clean_files_and_a_report_without_values(folder: Path, 
     journal = (out / "deidentification.jsonl").read_bytes()
     for seed in range(12):
         made = planted(seed, tmp_path / "again")
-        secrets = [(place, text) for place, text in made.secrets if place in {"field", "nested"}]
-        made.secrets = secrets
+        # a surname that is a term stays as a term in another patient's report
+        made.secrets = [s for s in made.secrets if s[0] in {"field", "nested"} and s[1] not in GREY]
+        assert len(made.secrets) > 15
         assert made.left(everything) == []
         assert made.left(journal) == []
     states = [line["state"] for line in lines(out)]
