@@ -51,9 +51,16 @@ class Cleaner:
         self.found += done.done
         return fit(done.text, vr)
 
+    def swept_term(self, value: str) -> str:
+        """A coded string: only the patient's name goes, letter by letter; staff may be called as a defined term is."""
+        return self._without(value, [s for s in _spans(value, self.lists) if s.rule == "listed" and s.kind == "name"])
+
     def swept(self, value: str) -> str:
         """A value that is kept: what the lists name goes, and what is sure to identify."""
-        spans = [s for s in _spans(value, self.lists) if s.rule.startswith("listed") or s.rule in SURE_RULES]
+        spans = _spans(value, self.lists)
+        return self._without(value, [s for s in spans if s.rule.startswith("listed") or s.rule in SURE_RULES])
+
+    def _without(self, value: str, spans: list[Span]) -> str:
         if not spans:
             return value
         self.found += [(s.kind, s.rule) for s in spans]

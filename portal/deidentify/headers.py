@@ -21,8 +21,7 @@ from portal.deidentify.text.words import words_of
 
 TEXT_VRS = frozenset({"LO", "SH", "CS", "AE", "UC", "ST", "LT", "UT"})
 FREE_TEXT_VRS = frozenset({"ST", "LT", "UT"})
-PERSONS = re.compile(r"Name$|Physician|Operator|Observer|Person$|Author|Recorder|Transcriber|EnteredBy")
-NOT_PERSONS = frozenset({"ManufacturerModelName", "StationName", "ProtocolName", "SequenceName", "PulseSequenceName"})
+PERSONS = re.compile(r"Physician|Operator|Observer|Person$|Author|Recorder|Transcriber|EnteredBy")
 _KINDS = {
     "id": """
         PatientID OtherPatientIDs StudyID AdmissionID ServiceEpisodeID MedicalRecordLocator MilitaryRank
@@ -108,7 +107,7 @@ def kind_of(element: DataElement) -> str | None:
     keyword = element.keyword
     if keyword in ID_KINDS:
         return ID_KINDS[keyword]
-    person = element.VR == "PN" or (element.VR in TEXT_VRS and PERSONS.search(keyword) and keyword not in NOT_PERSONS)
+    person = element.VR == "PN" or (element.VR in TEXT_VRS and PERSONS.search(keyword))
     if not person:
         return None
     return "name" if "Patient" in keyword or "Responsible" in keyword or "Subject" in keyword else "doctor"

@@ -37,6 +37,8 @@ DEFINED_TERMS = frozenset(
     {
         0x00080005, 0x00080008, 0x00080060, 0x00180015, 0x00185101, 0x00200060, 0x00200062,
         0x00280004, 0x00200020, 0x00185100, 0x00080064, 0x00180022, 0x00180020, 0x00540500,
+        0x0040A040, 0x0040A010, 0x0040A050, 0x0040A491, 0x0040A493, 0x00080068, 0x00700023, 0x0040DB00,
+        0x00080100, 0x00080102, 0x00080105, 0x0008010F, 0x30060042,
     }
 )  # fmt: skip
 METHOD_CODES = {
@@ -291,7 +293,8 @@ class _Work:
 
     def _sweep(self, dataset: Dataset, tag: BaseTag, path: str) -> None:
         """Search a value that is kept for what this scan's lists name."""
-        if int(tag) not in DEFINED_TERMS and self._replace(dataset, tag, self.cleaner.swept):
+        clean = self.cleaner.swept_term if _vr(dataset, tag) == "CS" else self.cleaner.swept
+        if int(tag) not in DEFINED_TERMS and self._replace(dataset, tag, clean):
             self._note(path, tag, "C", "identifier found")
 
 
