@@ -1,6 +1,6 @@
 """`concord`: what can be done from a shell without the portal.
 
-concord deidentify FOLDER OUT [--key FILE] [--keep-uids]
+concord deidentify FOLDER OUT [--key FILE] [--keep-uids] [--rules SCRIPT]
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     clean.add_argument("out", type=Path)
     clean.add_argument("--key", type=Path, default=Path("concord.key"), help="file of the key; made when missing")
     clean.add_argument("--keep-uids", action="store_true", help="Retain UIDs option of PS3.15")
+    clean.add_argument("--rules", type=Path, help="script of CTP's DICOM Anonymizer, where it is not weaker")
     options = parser.parse_args(arguments)
-    return deidentify(options.folder, options.out, options.key, options.keep_uids)
+    return deidentify(options.folder, options.out, options.key, options.keep_uids, options.rules)
 
 
-def deidentify(folder: Path, out: Path, key: Path, keep_uids: bool) -> int:
+def deidentify(folder: Path, out: Path, key: Path, keep_uids: bool = False, script: Path | None = None) -> int:
     """De-identify a folder; messages go to standard error, the last line to standard output."""
     from django.conf import settings
 
     if not settings.configured:  # the reader's limits; nothing else of the portal is needed
         settings.configure(MAX_INSTANCE_BYTES=4096 * 1024 * 1024, MAX_ZIP_RATIO=200)
+    from portal.deidentify import ctp
     from portal.deidentify.folder import Job, run
-    from portal.deidentify.table import Options
+    from portal.deidentify.table import Options, rows
 
     if not folder.is_dir():
         return _wrong(f"{folder} is no folder")
@@ -54,12 +56,16 @@ def deidentify(folder: Path, out: Path, key: Path, keep_uids: bool) -> int:
         return _wrong("OUT must not lie in FOLDER nor FOLDER in OUT")
     try:
         out.mkdir(parents=True, exist_ok=True)
+        table = rows(Options(uids=keep_uids))
+        site = ctp.read(script.read_text(encoding="utf-8"), table) if script else ctp.Script()
         secret = secret_of(key)
     except (OSError, ValueError) as error:
         return _wrong(str(error))
+    for note in site.notes:
+        print(f"rules: {note}", file=sys.stderr)
     shown = _Progress()
     try:
-        result = run(Job(folder, out, secret, Options(uids=keep_uids)), shown)
+        result = run(Job(folder, out, secret, Options(uids=keep_uids), site.rows), shown)
     except KeyboardInterrupt:
         print("\nbroken off; the same command goes on from here", file=sys.stderr)
         return 130

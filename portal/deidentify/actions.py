@@ -73,10 +73,15 @@ def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | No
             announce(receipt)
 
 
-def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
-    """Standardise and de-identify a data set in place, as the receipt's source is set to."""
+def clean(
+    found: Opened, receipt: Receipt, extra_texts: tuple[str, ...] = ()
+) -> tuple[Keys, Standardised | None, Outcome]:
+    """Standardise and de-identify a data set in place, as the receipt's source is set to.
+
+    extra_texts  what belongs to the scan and does not lie in its header, such as texts read from its pixels
+    """
     dataset = found.dataset
-    own = gather(dataset)
+    own = gather(dataset, extra_texts)
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))

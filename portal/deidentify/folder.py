@@ -11,7 +11,7 @@ import hmac
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, derived, patient_key
 from portal.deidentify.profile import NAME, VERSION, deidentify
-from portal.deidentify.table import Options
+from portal.deidentify.table import Options, Row
 from portal.deidentify.text import Lists
 from portal.ingest.inspect import Damaged, Opened, opened
 
@@ -52,6 +52,7 @@ class Job:
     out: Path
     secret: bytes
     options: Options
+    site: Mapping[int, Row] = field(default_factory=dict)
 
     def keyed(self, *parts: str) -> str:
         """How the journal calls a file or its content: keyed, since folders and files are named after patients."""
@@ -61,7 +62,7 @@ class Job:
     def state_of(self, path: Path, lists: Lists) -> str:
         """Changes with the file, the lists, the options and the profile: then it is cleaned again."""
         terms = json.dumps([sorted([t.text, t.kind] for t in lists.black), sorted(lists.white), sorted(lists.grey)])
-        return self.keyed(_sha256(path), terms, repr(self.options), NAME, VERSION)
+        return self.keyed(_sha256(path), terms, repr(self.options), repr(sorted(self.site.items())), NAME, VERSION)
 
 
 def files(folder: Path) -> list[Path]:
@@ -129,7 +130,7 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
     """
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
-        outcome = deidentify(file.dataset, keys, job.options, lists)
+        outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
         relative = place_of(file.dataset)
         target = job.out / relative
         target.parent.mkdir(parents=True, exist_ok=True)

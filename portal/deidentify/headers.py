@@ -66,15 +66,15 @@ BIRTH_FORMS = (
 LEAST_ID = 4  # shorter numbers stand in too many places
 
 
-def gather(dataset: Dataset, texts: tuple[str, ...] = (), known: Lists = Lists()) -> Lists:  # noqa: B008
+def gather(dataset: Dataset, extra_texts: tuple[str, ...] = (), known: Lists = Lists()) -> Lists:  # noqa: B008
     """First pass over a header and the texts that belong to it: this scan's lists (seed 001, FIG. 10A).
 
-    texts  report and OCR texts of the scan
-    known  the organisation's lists
+    extra_texts  report and OCR texts of the scan
+    known        the organisation's lists
     """
     black: list[tuple[str, str]] = []
     white: list[str] = []
-    free: list[tuple[str, str]] = [("report", text) for text in texts]
+    free: list[tuple[str, str]] = [("report", text) for text in extra_texts]
     for element in elements(dataset):
         values = [str(v) for v in (element.value if element.VM > 1 else [element.value]) if v]
         keyword = element.keyword

@@ -7,9 +7,10 @@ Identity and Clean Descriptors (and Retain UIDs where a source is set to it).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,16 +67,24 @@ class Outcome:
         return dict(Counter(action for _, action, _ in self.actions))
 
 
-def deidentify(dataset: Dataset, keys: Keys, options: Options, lists: Lists | None = None) -> Outcome:
+def deidentify(
+    dataset: Dataset,
+    keys: Keys,
+    options: Options,
+    lists: Lists | None = None,
+    site: Mapping[int, Row] | None = None,
+) -> Outcome:
     """Remove the identity from a data set in place and mark it so (PS3.15 E.1.1, PS3.3 C.7.1.1).
 
     lists  what `headers.gather` found in the header before it was standardised and in the texts that belong to
            it (report, OCR); None: in this header alone
+    site   rows of a site's own rules, in place of the table's
     """
     age = rules.age_between(_first(dataset, "PatientBirthDate"), _first(dataset, "StudyDate"))
     accession = _first(dataset, "AccessionNumber").strip()
     own = gather(dataset)
-    work = _Work(keys, options, rows(options), Cleaner(own | lists if lists else own, keys.days, study_day(dataset)))
+    table = {**rows(options), **site} if site else rows(options)
+    work = _Work(keys, options, table, Cleaner(own | lists if lists else own, keys.days, study_day(dataset)))
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient
@@ -188,6 +197,13 @@ class _Work:
                 self._unlisted(dataset, tag, path, row.cited)
             case "C":
                 self._describe(dataset, tag, vr, path, row.cited)
+            case "H":
+                made = functools.partial(rules.pseudonym, self.keys.ids, self.keys.organisation, keyword_for_tag(tag))
+                self._replace(dataset, tag, made)
+                self._note(path, tag, "D", row.cited)
+            case "V":
+                self._set(dataset, tag, row.value)
+                self._note(path, tag, "D", row.cited)
             case "D":
                 self._dummy(dataset, tag, vr, path, row.cited)
             case _:  # K: kept, and still searched for what does not belong there

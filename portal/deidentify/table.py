@@ -65,10 +65,14 @@ KEPT_UIDS = frozenset(
 
 @dataclass(frozen=True)
 class Row:
-    """What happens to one attribute: code D/Z/X/K/C/U or T (date shifted), and where that is written."""
+    """What happens to one attribute, and where that is written.
+
+    action  D/Z/X/K/C/U of PS3.15, T (date shifted), and for a site's rules H (keyed hash), V (the value given)
+    """
 
     action: str
     cited: str
+    value: str = ""
 
 
 @dataclass(frozen=True)

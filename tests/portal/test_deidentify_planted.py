@@ -50,7 +50,7 @@ def test_a_name_that_only_the_report_has_goes_from_a_free_text_tag() -> None:
     dataset.ImageComments = "quillfeather moved during the scan"
     keys = Keys(b"i" * 32, b"u" * 32, 7, "PAAAABBBBCCCCD", -100)
     text = "FINDINGS: Clear lungs.\nDictated by: Ada Quillfeather, MD"
-    deidentify(dataset, keys, Options(), gather(dataset, texts=(text,)))
+    deidentify(dataset, keys, Options(), gather(dataset, extra_texts=(text,)))
     assert dataset.ImageComments == "%DOCTOR% moved during the scan"
 
 
