@@ -12,10 +12,12 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import rules, vault
+from portal.deidentify import rules, terms, vault
 from portal.deidentify.files import local_copy, publish
+from portal.deidentify.headers import gather
+from portal.deidentify.keys import IDENTITY, Keys, patient_key
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
+from portal.deidentify.profile import NAME, VERSION, Outcome, deidentify
 from portal.deidentify.table import Options
 from portal.ingest.actions import set_aside
 from portal.ingest.arrivals import announce, uid_digest
@@ -25,7 +27,6 @@ from portal.ingest.standardise import Rule, Standardised, standardise
 
 log = structlog.get_logger(__name__)
 
-IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "IssuerOfPatientID", "PatientSex")
 KINDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
 
 
@@ -59,6 +60,7 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
 def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        terms.remember(keys.organisation, keys.patient, outcome.lists)
         _report(receipt, rule, outcome)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
@@ -71,10 +73,15 @@ def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | No
             announce(receipt)
 
 
-def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
-    """Standardise and de-identify a data set in place, as the receipt's source is set to."""
+def clean(
+    found: Opened, receipt: Receipt, extra_texts: tuple[str, ...] = ()
+) -> tuple[Keys, Standardised | None, Outcome]:
+    """Standardise and de-identify a data set in place, as the receipt's source is set to.
+
+    extra_texts  what belongs to the scan and does not lie in its header, such as texts read from its pixels
+    """
     dataset = found.dataset
-    names = identifiers(dataset)
+    own = gather(dataset, extra_texts)
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
@@ -84,35 +91,15 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     if receipt.source.privacy == Source.Privacy.DONE:
         outcome = Outcome()
     else:
-        outcome = _deidentify(dataset, keys, receipt.source.privacy, names)
+        lists = own | terms.known(keys.organisation, keys.patient)
+        options = Options(uids=receipt.source.privacy == Source.Privacy.KEEP_UIDS)
+        outcome = deidentify(dataset, keys, options, lists)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
             outcome.uids[made] = original
     outcome.identity = identity
     return keys, rule, outcome
-
-
-def _deidentify(dataset: Dataset, keys: Keys, privacy: str, names: set[str]) -> Outcome:
-    accession = str(dataset.get("AccessionNumber") or "").strip()
-    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), names)
-    if accession:  # the same for the scan and its report, so that they find each other
-        dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
-        outcome.uids[dataset.AccessionNumber] = accession
-    return outcome
-
-
-def patient_key(identity: Mapping[str, str], study_uid: str) -> str:
-    """Return the text by which a patient is known again.
-
-    Issuer and PatientID; without an id, name and birth date; without these, the study alone: two patients
-    without a name must not become one.
-    """
-    if identity["PatientID"]:
-        return f"id\n{identity['IssuerOfPatientID']}\n{identity['PatientID']}"
-    if identity["PatientName"].strip("^ ") and identity["PatientBirthDate"]:
-        return f"name\n{identity['PatientName'].casefold()}\n{identity['PatientBirthDate']}"
-    return f"study\n{study_uid}"
 
 
 def apply_rules(dataset: Dataset, organisation_id: int) -> Standardised | None:
@@ -156,5 +143,6 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> No
         "standardised": sorted(rule.values) if rule else [],
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
+        "found": outcome.found,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

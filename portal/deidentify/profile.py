@@ -7,13 +7,14 @@ Identity and Clean Descriptors (and Retain UIDs where a source is set to it).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -21,12 +22,14 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from portal.deidentify import rules
-from portal.deidentify.table import KEPT_UIDS, SAFE_PRIVATE, Options, Row, rows, vocabulary
+from portal.deidentify.descriptors import Cleaner
+from portal.deidentify.headers import FREE_TEXT_VRS, dictionary_vr, gather, study_day
+from portal.deidentify.keys import Keys
+from portal.deidentify.table import KEPT_UIDS, SAFE_PRIVATE, Options, Row, rows
+from portal.deidentify.text import Lists
 
-NAME, VERSION = "PS3.15 E.1 basic", "1"
+NAME, VERSION = "PS3.15 E.1 basic", "2"
 DUMMY = "REMOVED"
-TEXT_VRS = frozenset({"LO", "SH", "CS", "AE", "UC", "ST", "LT", "UT"})
-FREE_TEXT_VRS = frozenset({"ST", "LT", "UT"})
 NUMBER_VRS = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
 BULK_VRS = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
 NUMBER_TEXT = re.compile(rb"[0-9+\-.eE \\\0]*")
@@ -35,17 +38,8 @@ DEFINED_TERMS = frozenset(
     {
         0x00080005, 0x00080008, 0x00080060, 0x00180015, 0x00185101, 0x00200060, 0x00200062,
         0x00280004, 0x00200020, 0x00185100, 0x00080064, 0x00180022, 0x00180020, 0x00540500,
-    }
-)  # fmt: skip
-PERSONS = re.compile(r"Name$|Physician|Operator|Observer|Person$|Author|Recorder|Transcriber|EnteredBy")
-ID_KEYWORDS = frozenset(
-    {
-        "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "ServiceEpisodeID",
-        "PatientTelephoneNumbers", "PatientAddress", "MedicalRecordLocator", "MilitaryRank",
-        "RequestedProcedureID", "ScheduledProcedureStepID", "PerformedProcedureStepID",
-        "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
-        "InstitutionName", "InstitutionAddress", "ReferringPhysicianAddress", "PatientMotherBirthName",
-        "PatientBirthName", "OtherPatientNames", "IssuerOfPatientID", "InsurancePlanIdentification",
+        0x0040A040, 0x0040A010, 0x0040A050, 0x0040A491, 0x0040A493, 0x00080068, 0x00700023, 0x0040DB00,
+        0x00080100, 0x00080102, 0x00080105, 0x0008010F, 0x30060042,
     }
 )  # fmt: skip
 METHOD_CODES = {
@@ -58,17 +52,6 @@ METHOD_CODES = {
 }  # PS3.16 CID 7050
 
 
-@dataclass(frozen=True)
-class Keys:
-    """What turns this patient's values into others: derived keys, tenant, pseudonym and date offset."""
-
-    ids: bytes
-    uids: bytes
-    organisation: int
-    patient: str
-    days: int
-
-
 @dataclass
 class Outcome:
     """What was done: (path, action, cited) for each element touched, and the UIDs that were replaced."""
@@ -76,6 +59,8 @@ class Outcome:
     actions: list[tuple[str, str, str]] = field(default_factory=list)
     uids: dict[str, str] = field(default_factory=dict)  # pseudonymous → original
     identity: dict[str, str] = field(default_factory=dict)  # for the vault alone
+    found: dict[str, int] = field(default_factory=dict)  # "kind: rule" of the text finder → how often
+    lists: Lists = field(default_factory=Lists)  # this scan's, for the vault and the pixels alone
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,14 +68,23 @@ class Outcome:
 
 
 def deidentify(
-    dataset: Dataset, keys: Keys, options: Options, names: frozenset[str] | set[str] = frozenset()
+    dataset: Dataset,
+    keys: Keys,
+    options: Options,
+    lists: Lists | None = None,
+    site: Mapping[int, Row] | None = None,
 ) -> Outcome:
     """Remove the identity from a data set in place and mark it so (PS3.15 E.1.1, PS3.3 C.7.1.1).
 
-    names  further identifiers to search for, lower case: those of the header before it was standardised
+    lists  what `headers.gather` found in the header before it was standardised and in the texts that belong to
+           it (report, OCR); None: in this header alone
+    site   rows of a site's own rules, in place of the table's
     """
     age = rules.age_between(_first(dataset, "PatientBirthDate"), _first(dataset, "StudyDate"))
-    work = _Work(keys, options, rows(options), identifiers(dataset) | names)
+    accession = _first(dataset, "AccessionNumber").strip()
+    own = gather(dataset)
+    table = {**rows(options), **site} if site else rows(options)
+    work = _Work(keys, options, table, Cleaner(own | lists if lists else own, keys.days, study_day(dataset)))
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient
@@ -98,45 +92,18 @@ def deidentify(
         dataset.PatientAge = rules.cap_age(str(dataset.PatientAge or "")) or age
     elif age:
         dataset.PatientAge = age
+    if accession:  # the same for the scan and its report, so that they find each other
+        dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
+        work.outcome.uids[dataset.AccessionNumber] = accession
     _mark(dataset, options)
+    work.outcome.found = dict(Counter(f"{kind}: {rule}" for kind, rule in work.cleaner.found))
+    work.outcome.lists = work.cleaner.lists
     return work.outcome
-
-
-def identifiers(dataset: Dataset) -> set[str]:
-    """Return values, lower case, by which this scan's header names a person, an id or a place."""
-    found: set[str] = set()
-    for element in _elements(dataset):
-        keyword = element.keyword
-        values = element.value if element.VM > 1 else [element.value]
-        if element.VR == "PN" or (element.VR in TEXT_VRS and PERSONS.search(keyword)):
-            for value in values:
-                found |= rules.name_parts(str(value or ""))
-        elif keyword in ID_KEYWORDS:
-            found |= {str(v).strip().casefold() for v in values if v and len(str(v).strip()) >= 4}
-        elif keyword == "PatientBirthDate" and (born := rules.parse_date(str(element.value or ""))):
-            for form in ("%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"):
-                found.add(born.strftime(form))
-    return found - {DUMMY.casefold()}
-
-
-def _elements(dataset: Dataset) -> Iterator[DataElement]:
-    """Yield the elements that may hold identifiers, at every depth, without decoding the others."""
-    for tag, raw in list(dataset.items()):
-        vr = raw.VR or _dictionary_vr(tag)
-        if vr == "SQ":
-            for item in dataset[tag].value or ():
-                yield from _elements(item)
-        elif vr == "PN" or vr == "DA" or vr in TEXT_VRS:
-            yield dataset[tag]
 
 
 def _first(dataset: Dataset, keyword: str) -> str:
     value = dataset.get(keyword)
     return "" if value is None else str(value)
-
-
-def _dictionary_vr(tag: BaseTag) -> str:
-    return dictionary_VR(tag)[:2] if dictionary_has_tag(tag) else "UN"
 
 
 def _mark(dataset: Dataset, options: Options) -> None:
@@ -157,9 +124,8 @@ def _mark(dataset: Dataset, options: Options) -> None:
 class _Work:
     """One pass over one data set; holds what every depth of it shares."""
 
-    def __init__(self, keys: Keys, options: Options, table: Any, names: set[str]) -> None:
-        self.keys, self.options, self.table, self.names = keys, options, table, names
-        self.pattern = rules.identifier_pattern(names)
+    def __init__(self, keys: Keys, options: Options, table: Any, cleaner: Cleaner) -> None:
+        self.keys, self.options, self.table, self.cleaner = keys, options, table, cleaner
         self.outcome = Outcome()
 
     def clean(self, dataset: Dataset, path: str) -> None:
@@ -231,6 +197,13 @@ class _Work:
                 self._unlisted(dataset, tag, path, row.cited)
             case "C":
                 self._describe(dataset, tag, vr, path, row.cited)
+            case "H":
+                made = functools.partial(rules.pseudonym, self.keys.ids, self.keys.organisation, keyword_for_tag(tag))
+                self._replace(dataset, tag, made)
+                self._note(path, tag, "D", row.cited)
+            case "V":
+                self._set(dataset, tag, row.value)
+                self._note(path, tag, "D", row.cited)
             case "D":
                 self._dummy(dataset, tag, vr, path, row.cited)
             case _:  # K: kept, and still searched for what does not belong there
@@ -297,15 +270,22 @@ class _Work:
             self._note(path, tag, "C", cited)
 
     def _describe(self, dataset: Dataset, tag: BaseTag, vr: str, path: str, cited: str) -> None:
-        if vr == "SQ" or vr in FREE_TEXT_VRS:
+        if vr == "SQ":
             self._remove(dataset, tag, path, cited)
             return
+        clean = self.cleaner.free_text if vr in FREE_TEXT_VRS else self.cleaner.descriptor
+        self._replace(dataset, tag, lambda value: clean(value, vr))
+        self._note(path, tag, "C", cited)
+
+    def _replace(self, dataset: Dataset, tag: BaseTag, clean: Callable[[str], str]) -> bool:
+        """Put each value through `clean`; whether that changed any."""
         element = dataset[tag]
         values = list(element.value) if element.VM > 1 else [element.value]
-        words = vocabulary()
-        cleaned = [rules.clean_descriptor(str(v or ""), words, self.names) for v in values]
+        cleaned = [clean(str(v)) if v else v for v in values]
+        if cleaned == values:
+            return False
         self._set(dataset, tag, cleaned if len(cleaned) > 1 else cleaned[0])
-        self._note(path, tag, "C", cited)
+        return True
 
     def _dummy(self, dataset: Dataset, tag: BaseTag, vr: str, path: str, cited: str) -> None:
         if vr == "SQ":
@@ -328,21 +308,16 @@ class _Work:
         self._note(path, tag, "D", cited)
 
     def _sweep(self, dataset: Dataset, tag: BaseTag, path: str) -> None:
-        """Search a value that is kept for the identifiers of this header."""
-        if self.pattern is None or int(tag) in DEFINED_TERMS:
-            return
-        element = dataset[tag]
-        values = list(element.value) if element.VM > 1 else [element.value]
-        cleaned = [self.pattern.sub("", str(v)) if v else v for v in values]
-        if cleaned != values:
-            self._set(dataset, tag, cleaned if len(cleaned) > 1 else cleaned[0])
+        """Search a value that is kept for what this scan's lists name."""
+        clean = self.cleaner.swept_term if _vr(dataset, tag) == "CS" else self.cleaner.swept
+        if int(tag) not in DEFINED_TERMS and self._replace(dataset, tag, clean):
             self._note(path, tag, "C", "identifier found")
 
 
 def _vr(dataset: Dataset, tag: BaseTag) -> str:
     raw = dataset.get_item(tag)
     vr = raw.VR if raw is not None else None
-    return _dictionary_vr(tag) if vr in {None, "UN"} else str(vr)
+    return dictionary_vr(tag) if vr in {None, "UN"} else str(vr)
 
 
 def _element(dataset: Dataset, tag: BaseTag, value: Any) -> DataElement:

@@ -12,7 +12,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from portal.deidentify import rules, vault
-from portal.deidentify.actions import IDENTITY, KINDS, patient_key
+from portal.deidentify.actions import KINDS
+from portal.deidentify.keys import IDENTITY, patient_key
 from portal.deidentify.models import VaultPatient, VaultUid
 from portal.deidentify.profile import NAME
 

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.deidentify import rules
+from portal.deidentify.keys import Keys, derived
 from portal.deidentify.models import VaultPatient, VaultUid
-from portal.deidentify.profile import Keys
 
 
 def _secret() -> bytes:
@@ -26,16 +26,17 @@ def cipher() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(rules.derive(_secret(), "vault columns")))
 
 
+def key(purpose: str) -> bytes:
+    """The key of one purpose. Raises ImproperlyConfigured outside the identity zone."""
+    return rules.derive(_secret(), purpose)
+
+
 def keys_for(organisation_id: int, patient: str) -> Keys:
     """Keys for one patient of one organisation: the same patient always gets the same ones.
 
-    patient  the text of actions.patient_key
+    patient  the text of keys.patient_key
     """
-    ids, uids = rules.derive(_secret(), "ids"), rules.derive(_secret(), "uids")
-    dates = rules.derive(_secret(), "dates")
-    pseudonym = rules.pseudonym(ids, organisation_id, "patient", patient)
-    days = rules.offset_days(dates, organisation_id, patient)
-    return Keys(ids=ids, uids=uids, organisation=organisation_id, patient=pseudonym, days=days)
+    return derived(_secret(), organisation_id, patient)
 
 
 def remember(keys: Keys, identity: Mapping[str, str], uids: Mapping[str, tuple[str, str]]) -> None:

@@ -26,7 +26,7 @@ from portal.core.digests import keyed
 from portal.core.errors import Refused
 from portal.deidentify import rules as shifting
 from portal.deidentify import vault
-from portal.deidentify.actions import patient_key
+from portal.deidentify.keys import patient_key
 from portal.deidentify.restore import Unknown, identity_of
 from portal.ingest.models import Source
 from portal.peers import actions, client, sealed, store

@@ -1,0 +1,187 @@
+"""De-identify a folder of files without the portal: the same profile, a key of the folder's own, no database.
+
+Two passes over the folder: what any file of a patient gives away is searched for in all files of that patient.
+A file that is done is a line of the journal; a run that was broken off goes on behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydicom.dataset import Dataset
+
+from portal.deidentify import rules
+from portal.deidentify.files import write_instance
+from portal.deidentify.headers import gather
+from portal.deidentify.keys import IDENTITY, derived, patient_key
+from portal.deidentify.profile import NAME, VERSION, deidentify
+from portal.deidentify.table import Options, Row
+from portal.deidentify.text import Lists
+from portal.ingest.inspect import Damaged, Opened, opened
+
+JOURNAL = "deidentification.jsonl"
+ORGANISATION = 0  # a folder has no tenants
+# pydicom's ways to say that a value is impossible
+IMPOSSIBLE = (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RecursionError)
+
+
+@dataclass
+class Run:
+    """One run over a folder: counts, and the files that were set aside with the reason (for this screen alone)."""
+
+    total: int = 0
+    done: int = 0
+    before: int = 0  # done by an earlier run
+    aside: list[tuple[Path, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run works with."""
+
+    source: Path
+    out: Path
+    secret: bytes
+    options: Options
+    site: Mapping[int, Row] = field(default_factory=dict)
+
+    def keyed(self, *parts: str) -> str:
+        """How the journal calls a file or its content: keyed, since folders and files are named after patients."""
+        text = "\n".join(parts).encode("utf-8", "surrogateescape")
+        return hmac.digest(rules.derive(self.secret, "journal"), text, "sha256").hex()[:32]
+
+    def state_of(self, path: Path, lists: Lists) -> str:
+        """Changes with the file, the lists, the options and the profile: then it is cleaned again."""
+        terms = json.dumps([sorted([t.text, t.kind] for t in lists.black), sorted(lists.white), sorted(lists.grey)])
+        return self.keyed(_sha256(path), terms, repr(self.options), repr(sorted(self.site.items())), NAME, VERSION)
+
+
+def files(folder: Path) -> list[Path]:
+    """Files of a folder at every depth, in order; links and DICOMDIR are left out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        found += [Path(root) / n for n in sorted(names) if n != "DICOMDIR" and not (Path(root) / n).is_symlink()]
+    return found
+
+
+def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
+    """Clean every file of the folder that no earlier run has cleaned.
+
+    tell  is called with ("reading" or "cleaning", number, total) for each file
+    Raises OSError when the disk fails; what was written until then is whole and stays.
+    """
+    found = files(job.source)
+    earlier = dict(_earlier(job.out))
+    owners = {output: source for source, (_, output) in earlier.items()}
+    result = Run(total=len(found))
+    lists: defaultdict[str, Lists] = defaultdict(Lists)
+    patients: dict[Path, str] = {}
+    for number, path in enumerate(found, 1):
+        tell("reading", number, len(found))
+        try:
+            with opened(path, defer=True) as file:
+                patients[path] = patient = _patient(file)
+                lists[patient] |= gather(file.dataset)
+        except (Damaged, *IMPOSSIBLE):
+            continue  # said by the second pass
+    with _journal(job.out) as log:
+        for number, path in enumerate(found, 1):
+            tell("cleaning", number, len(found))
+            own = lists.get(patients.get(path, ""), Lists())
+            name, state = job.keyed("path", str(path.relative_to(job.source))), job.state_of(path, own)
+            if name in earlier and earlier[name][0] == state:
+                result.before += 1
+                continue
+            line: dict[str, Any] = {"source": name, "version": state, "profile": f"{NAME} {VERSION}"}
+            try:
+                line |= _clean(job, path, own, name, owners)
+                result.done += 1
+            except Damaged as error:
+                line |= {"state": "set aside", "reason": error.reason}
+                result.aside.append((path, error.reason))
+            except IMPOSSIBLE as error:
+                line |= {"state": "set aside", "reason": "not_deidentified", "error": type(error).__name__}
+                result.aside.append((path, "not_deidentified"))
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+    return result
+
+
+def _patient(file: Opened) -> str:
+    identity = {keyword: str(file.dataset.get(keyword) or "").strip() for keyword in IDENTITY}
+    return patient_key(identity, file.header.study_uid)
+
+
+def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]) -> dict[str, Any]:
+    """Write the clean file; returns its line of the journal: what was done where and by which rule, no values.
+
+    owners  which source a clean file was made of, by its place
+    Raises Damaged when another source has made the same instance with other bytes.
+    """
+    with opened(path) as file:
+        keys = derived(job.secret, ORGANISATION, _patient(file))
+        outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
+        relative = place_of(file.dataset)
+        target = job.out / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        try:
+            with part.open("wb") as out:
+                write_instance(out, file.dataset, file)
+                out.flush()
+                os.fsync(out.fileno())
+            if owners.setdefault(relative, name) != name and _sha256(target) != _sha256(part):
+                raise Damaged("conflict", "Two files with one SOP Instance UID differ.")
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+    return {
+        "state": "done",
+        "output": relative,
+        "counts": outcome.counts,
+        "found": outcome.found,
+        "actions": [list(action) for action in outcome.actions],
+    }
+
+
+def place_of(dataset: Dataset) -> str:
+    """patient/study/series/instance.dcm, each by its pseudonym."""
+    uids = [dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+    parts = ["".join(c for c in str(part or "none") if c.isalnum() or c == ".") for part in [dataset.PatientID, *uids]]
+    return "/".join(parts) + ".dcm"
+
+
+@contextmanager
+def _journal(out: Path) -> Iterator[TextIO]:
+    path = out / JOURNAL
+    with path.open("a+", encoding="utf-8") as log:
+        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            log.write("\n")  # the last line of a run that was killed
+        yield log
+
+
+def _earlier(out: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """name → (version, place) of the files that are done and whose clean file is still there."""
+    journal = out / JOURNAL
+    for text in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # the last line of a run that was killed
+        if line.get("state") == "done" and (out / line["output"]).exists():
+            yield line["source"], (line["version"], line["output"])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
