@@ -13,6 +13,7 @@ if len(SECRET_KEY) < 32:
     env.stop("SECRET_KEY", "is shorter than 32 characters")
 # Only the identity zone may derive pseudonyms; elsewhere the key is absent on purpose.
 VAULT_KEY = env.text("CONCORD_VAULT_KEY") if ZONE == "identities" else ""
+VAULT_COLUMN_KEYS = env.secrets("CONCORD_VAULT_COLUMN_KEYS") if ZONE == "identities" else ()  # newest first
 
 HOST = env.text("CONCORD_HOST", "127.0.0.1")
 PORT = env.number("CONCORD_PORT", 8000, 1, 65535)

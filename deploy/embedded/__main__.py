@@ -1,4 +1,4 @@
-"""`python -m deploy.embedded demo|up|down|status|env|psql` – see deploy/README.md."""
+"""`python -m deploy.embedded demo|up|down|status|env|psql|vault-key` – see deploy/README.md."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def env(home: Home, zone: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded", description=__doc__)
-    parser.add_argument("what", choices=["demo", "up", "down", "status", "env", "psql"])
+    parser.add_argument("what", choices=["demo", "up", "down", "status", "env", "psql", "vault-key"])
     parser.add_argument("zone", nargs="?", default="app", choices=["app", "identities", "owner"])
     arguments = parser.parse_args()
     try:
@@ -68,6 +68,9 @@ def main() -> int:
                 status(home)
             case "env":
                 env(home, arguments.zone)
+            case "vault-key":
+                home.new_column_key()
+                print("concord: a new key for the vault's columns; start again, then run concord_rotate_vault")
             case "psql":
                 psql = binaries() / "psql"
                 return subprocess.call([str(psql), home.env(arguments.zone)["DATABASE_URL"]])

@@ -14,6 +14,7 @@ from deploy.embedded import children
 from deploy.embedded.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
+VAULT = ("CONCORD_VAULT_KEY", "CONCORD_VAULT_COLUMN_KEYS")
 PORTS = {
     "web": ("CONCORD_PORT", 8000, "the portal's pages"),
     "dicom": ("CONCORD_DICOM_PORT", 11112, "the DICOM listener"),
@@ -71,6 +72,12 @@ class Home:
             self.secrets |= missing
             write_whole(file, json.dumps(self.secrets))
 
+    def new_column_key(self) -> None:
+        """Put a new key for the vault's columns before those that there are; processes know it when they start."""
+        older = self.secrets.get("vault_columns", "")
+        self.secrets["vault_columns"] = ",".join(filter(None, [secrets.token_urlsafe(36), older]))
+        write_whole(self.path / "secrets" / "secrets.json", json.dumps(self.secrets))
+
     def _choose_ports(self) -> None:
         """Ports as asked for; the databases' own move by themselves when theirs is taken, and stay there.
 
@@ -118,7 +125,7 @@ class Home:
 
     def env(self, zone: str) -> dict[str, str]:
         """Environment of a process of one zone (owner, app, identities); nothing of the other zones in it."""
-        drop = {"DATABASE_URL", "APP_DATABASE_URL", "IDENTITIES_DATABASE_URL", "CONCORD_VAULT_KEY"}
+        drop = {"DATABASE_URL", "APP_DATABASE_URL", "IDENTITIES_DATABASE_URL", *VAULT}
         env = {k: v for k, v in os.environ.items() if k not in drop}
         if self.own_postgres:
             env["DATABASE_URL"] = self.database_url(zone)
@@ -141,7 +148,8 @@ class Home:
             "PROMETHEUS_MULTIPROC_DIR": str(self.metrics),
         }
         if zone == "identities":
-            env["CONCORD_VAULT_KEY"] = os.environ.get("CONCORD_VAULT_KEY") or self.secrets["vault_key"]
+            kept = self.secrets["vault_key"], self.secrets.get("vault_columns", "")
+            env |= {name: os.environ.get(name) or value for name, value in zip(VAULT, kept, strict=True)}
         return env
 
     def check_ports(self) -> None:

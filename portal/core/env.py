@@ -40,6 +40,14 @@ def number(name: str, default: int, low: int, high: int) -> int:
     return value
 
 
+def secrets(name: str) -> tuple[str, ...]:
+    """Comma-separated secrets of 32 characters or more each, perhaps none; what is wrong is said without them."""
+    found = tuple(part.strip() for part in os.environ.get(name, "").split(",") if part.strip())
+    if any(len(part) < 32 for part in found):
+        stop(name, "has a secret shorter than 32 characters")
+    return found
+
+
 def flag(name: str, default: bool = False) -> bool:
     """Return a yes/no value written as 1/0, true/false, yes/no or on/off."""
     raw = os.environ.get(name, "").lower()

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -21,9 +21,26 @@ def _secret() -> bytes:
     return str(settings.VAULT_KEY).encode()
 
 
-def cipher() -> Fernet:
-    """Encrypts vault columns (AES-128-CBC with HMAC-SHA-256)."""
-    return Fernet(base64.urlsafe_b64encode(rules.derive(_secret(), "vault columns")))
+def _ciphers() -> list[Fernet]:
+    secrets = [*(secret.encode() for secret in settings.VAULT_COLUMN_KEYS), _secret()]
+    return [Fernet(base64.urlsafe_b64encode(rules.derive(one, "vault columns"))) for one in secrets]
+
+
+def cipher() -> MultiFernet:
+    """Encrypts vault columns (AES-128-CBC with HMAC-SHA-256) under the newest column key, reads under any.
+
+    The vault key itself comes last: what was written before there were column keys lies under it.
+    """
+    return MultiFernet(_ciphers())
+
+
+def opens_with_newest(token: bytes) -> bool:
+    """Whether this was encrypted under the newest column key."""
+    try:
+        _ciphers()[0].decrypt(token)
+    except InvalidToken:
+        return False
+    return True
 
 
 def key(purpose: str) -> bytes:
