@@ -6,6 +6,7 @@ class ReadConfig(AppConfig):
     verbose_name = "Read"
 
     def ready(self) -> None:
+        from portal.archive.cohorts import guarded
         from portal.archive.cohorts import queries as cohorts
         from portal.core import blinding
         from portal.read import findings
@@ -15,3 +16,4 @@ class ReadConfig(AppConfig):
         blinding.register(hidden_studies, CONCERNS)
         register()
         cohorts.register("finding", "Called present by models", findings.count)
+        guarded.register(findings.FILTER, findings.may)

@@ -201,6 +201,72 @@ def test_findings_are_for_those_who_do_not_read(people: dict[str, Api], cast: Ca
     assert findings("carol") is None
 
 
+def test_by_finding_and_by_truth(people: dict[str, Api], cast: Cast, scans: list[Study]) -> None:
+    for scan, score, present in (
+        (scans[0], 0.9, {"Pleural_Effusion": True, "mass": False}),
+        (scans[1], 0.2, {"mass": True}),
+        (scans[2], 0.1, {"mass": False}),
+    ):
+        ImageResult.objects.filter(run=finished_run(scan, score)).update(present=present)
+    # an older run said something else: the newest of a function counts
+    early = Run.objects.get(study=scans[2])
+    Run.objects.filter(pk=early.pk).update(study_revision=0)
+    late = finished_run(scans[2], 0.8)
+    ImageResult.objects.filter(run=early).update(present={"nodule": True})
+    ImageResult.objects.filter(run=late).update(present={"mass": True})
+    carol = people["carol"]
+    for word, expected in (
+        ("mass", {1, 2}), ("pleural effusion", {0}), ("nodule", set()), ("Malignancy", {0, 2}), ("mas", set()),
+        (".*", set()), ('"', set()), ("\\", set()),
+    ):  # fmt: skip
+        pk = carol.made(word, query={"finding": word})
+        assert carol.members(pk) == {scans[n].study_uid for n in expected}, word
+        assert carol.ask("GET", f"{pk}/").json()["query"] == {"finding": word}
+    programme = Programme.objects.get(slug="screening-mammography")
+    for number, (scan, positive) in enumerate(((scans[0], True), (scans[1], False), (scans[2], None)), 900):
+        case = Case.objects.create(
+            organisation=cast.lakeside, programme=programme, protocol=programme.protocols.get(), study=scan,
+            number=number, state="settled",
+        )  # fmt: skip
+        Truth.objects.create(organisation=cast.lakeside, case=case, origin="consensus", positive=positive)
+    for value, expected in (("positive", {0}), ("negative", {1}), ("settled", {0, 1, 2}), ("none", {3, 4, 5})):
+        pk = carol.made(value, query={"truth": value}, shared=True)
+        assert carol.members(pk) == {scans[n].study_uid for n in expected}, value
+    both = carol.made("Both", query={"truth": "settled", "finding": "mass", "modality": "MG"}, shared=True)
+    assert carol.ask("POST", f"{both}/freeze/").json()["count"] == 2
+
+
+def test_what_was_said_is_no_filter_for_readers(people: dict[str, Api], cast: Cast, scans: list[Study]) -> None:
+    alice, carol = people["alice"], people["carol"]
+    for query in ({"finding": "mass"}, {"truth": "positive"}):
+        assert alice.ask("POST", "", {"name": "A", "query": query}).status_code == 422
+        pk = alice.made("Plain", query={"modality": "MG"})
+        assert alice.ask("PATCH", f"{pk}/", {"query": query}).status_code == 422
+        alice.ask("DELETE", f"{pk}/")
+        shared = carol.made(str(query), query=query, shared=True)
+        carol.ask("POST", f"{shared}/freeze/")
+        assert people["erin"].ask("GET", f"{shared}/").status_code == 200
+        for path in ("", "members/"):
+            assert alice.ask("GET", f"{shared}/{path}").status_code == 404
+        assert shared not in {one["id"] for one in alice.ask("GET").json()["results"]}
+    # the list of scans knows no such filter
+    listed = alice.http.get(alice.url.replace("cohorts", "studies"), params={"finding": "mass"}).json()
+    assert len(listed["results"]) == len(scans)
+    # who comes to read sees none any more, not even their own
+    PanelMember.objects.create(
+        programme=Programme.objects.get(slug="chest-triage"), user=cast.carol, part="reader", available=False
+    )
+    assert carol.ask("GET").json()["results"] == []
+
+
+def test_the_page_offers_them_to_those_who_may(cast: Cast, scans: list[Study]) -> None:
+    for name, offered in (("carol", True), ("alice", False)):
+        client = Client()
+        client.force_login(getattr(cast, name))
+        page = client.get("/cohorts/new/").content.decode()
+        assert ('name="truth"' in page, 'name="finding"' in page) == (offered, offered)
+
+
 def test_into_a_programme(people: dict[str, Api], cast: Cast, scans: list[Study]) -> None:
     carol, slug = people["carol"], "screening-mammography"
     pk = carol.made(query={"part": "chest"}, shared=True)

@@ -9,8 +9,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from portal.accounts.models import Organisation, User
-from portal.archive import filters
-from portal.archive.cohorts import queries
+from portal.archive.cohorts import guarded, queries
 from portal.archive.models import Cohort, CohortMember
 from portal.archive.queries import organisations
 from portal.core.errors import Refused
@@ -30,10 +29,16 @@ def _name(given: str) -> str:
     return name
 
 
-def kept(query: QueryDict) -> str:
-    """The filters of an address that say something, as an address. Raises Refused (422) when they are too long."""
+def kept(user: User, organisation: int, query: QueryDict) -> str:
+    """The filters of an address that say something, as an address.
+
+    Raises Refused (422) when they are too long, or tell what the person may not know (`guarded`).
+    """
+    if not guarded.may(user, organisation, query):
+        words = "What was said about scans is no filter for those who read them."
+        raise Refused("invalid", words, status=422, fields={"query": words})
     plain = QueryDict(mutable=True)
-    plain.update(filters.read(query))  # type: ignore[arg-type]
+    plain.update(guarded.read(query))  # type: ignore[arg-type]
     text = plain.urlencode()
     if len(text) > 1000:
         raise Refused("invalid", "These filters are too long to be kept.", status=422)
@@ -64,7 +69,7 @@ def create(
             owner=user,
             name=_name(name),
             description=_plain(description, 500),
-            query=kept(query),
+            query=kept(user, organisation.pk, query),
             shared=shared,
         )
     )
@@ -83,7 +88,7 @@ def change(user: User, cohort: Cohort, **wanted: Any) -> Cohort:
         cohort.description = _plain(wanted["description"], 500)
     if "shared" in wanted:
         cohort.shared = bool(wanted["shared"])
-    if "query" in wanted and (text := kept(wanted["query"])) != cohort.query:
+    if "query" in wanted and (text := kept(user, cohort.organisation_id, wanted["query"])) != cohort.query:
         if cohort.frozen:
             raise Refused("frozen", "A frozen cohort keeps its studies; make another from its filters.")
         cohort.query = text

@@ -14,9 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.accounts.queries import memberships
-from portal.archive import filters
 from portal.archive.api import StudySerializer
-from portal.archive.cohorts import actions, queries
+from portal.archive.cohorts import actions, guarded, queries
 from portal.archive.models import Cohort, Study
 from portal.archive.queries import organisations
 from portal.core.errors import Refused
@@ -35,7 +34,7 @@ class CohortSerializer(serializers.ModelSerializer[Cohort]):
 
     def get_query(self, cohort: Cohort) -> dict[str, str]:
         """Filter → value."""
-        return filters.read(QueryDict(cohort.query))
+        return guarded.read(QueryDict(cohort.query))
 
 
 class CohortBody(serializers.Serializer[Any]):
@@ -55,8 +54,8 @@ def _wanted(request: Request, partial: bool) -> dict[str, Any]:
     if "query" in values:
         query = QueryDict(mutable=True)
         query.update(values["query"])
-        known = {one.key for one in filters.FILTERS}
-        if wrong := {key for key, value in values["query"].items() if value} - {*filters.read(query)}:
+        known = {one.key for one in guarded.every()}
+        if wrong := {key for key, value in values["query"].items() if value} - {*guarded.read(query)}:
             words = f"{', '.join(sorted(wrong))}: no filter, or no value for it. Filters: {', '.join(sorted(known))}."
             raise Refused("invalid", words, status=422, fields={"query": words})
         values["query"] = query

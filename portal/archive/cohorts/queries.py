@@ -13,6 +13,7 @@ from django.http import Http404, QueryDict
 from portal.accounts.models import Role
 from portal.accounts.queries import has_role
 from portal.archive import filters
+from portal.archive.cohorts import guarded
 from portal.archive.models import Cohort, Instance, Series, Study
 from portal.archive.queries import organisations
 
@@ -22,8 +23,11 @@ DECADES = 10
 
 
 def cohorts(user: Any) -> QuerySet[Cohort]:
-    """The person's own cohorts and those shared in organisations whose scans they may see, newest first."""
-    rows = Cohort.objects.filter(organisation__in=organisations(user))
+    """The person's own cohorts and those shared in organisations whose scans they may see, newest first; none whose
+    filters tell what they may not know (`guarded`).
+    """
+    places = list(organisations(user))
+    rows = Cohort.objects.filter(organisation__in=places).exclude(guarded.hidden(user, places))
     return rows.filter(Q(owner=user.pk) | Q(shared=True)).select_related("owner").order_by("-created_at", "-pk")
 
 
@@ -50,7 +54,7 @@ def selected(cohort: Cohort) -> QuerySet[Study]:
     rows = Study.objects.filter(organisation=cohort.organisation_id)
     if cohort.frozen:
         return rows.filter(cohort_memberships__cohort=cohort)
-    return rows.filter(filters.condition(QueryDict(cohort.query)))
+    return rows.filter(guarded.condition(QueryDict(cohort.query)))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from portal.archive import filters
-from portal.archive.cohorts import actions, queries
+from portal.archive.cohorts import actions, guarded, queries
 from portal.archive.models import Cohort
 from portal.archive.queries import organisations
 from portal.archive.tables import COHORTS, SCANS
@@ -36,7 +35,7 @@ def cohorts(request: HttpRequest) -> HttpResponse:
 
 def _words(rows: list[Cohort]) -> None:
     for row in rows:
-        row.words = filters.words(QueryDict(row.query))  # type: ignore[attr-defined]
+        row.words = guarded.words(QueryDict(row.query))  # type: ignore[attr-defined]
 
 
 @login_required
@@ -75,13 +74,16 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _form(request: HttpRequest, cohort: Cohort | None, query: QueryDict, error: Any) -> HttpResponse:
     given = request.POST if request.method == "POST" else None
-    values = filters.read(query)
+    values = guarded.read(query)
+    organisation = cohort.organisation_id if cohort else _here(request).pk
     context = {
         "cohort": cohort,
         "name": given.get("name", "") if given is not None else cohort.name if cohort else "",
         "description": given.get("description", "") if given is not None else cohort.description if cohort else "",
         "shared": "shared" in given if given is not None else bool(cohort and cohort.shared),
-        "fields": [{"filter": one, "value": values.get(one.key, "")} for one in filters.FILTERS],
+        "fields": [
+            {"filter": one, "value": values.get(one.key, "")} for one in guarded.offered(request.user, organisation)
+        ],
         "error": getattr(error, "message", ""),
     }
     return render(request, "archive/cohort_edit.html", context, status=getattr(error, "status", 200))
@@ -98,12 +100,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     total, parts = queries.composition(request.user, cohort)
     query = QueryDict(cohort.query)
     # the table offers fewer values than a program may ask for
-    opens = filters.read(query) == {one.key: value for one in SCANS.filters if (value := one.read(query))}
+    opens = guarded.read(query) == {one.key: value for one in SCANS.filters if (value := one.read(query))}
     context = {
         "opens": opens and not cohort.frozen,
         "cohort": cohort,
         "table": page,
-        "words": filters.words(query),
+        "words": guarded.words(query),
         "total": total,
         "more": total >= queries.LOOKED_AT,
         "parts": parts,

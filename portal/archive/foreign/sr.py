@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from portal.archive.foreign import Item, Layer, Unreadable, drawn, meaning
+from portal.archive.foreign.space import Plane, met
 
 TRACKING_ID, TRACKING_UID, FINDING = "112039", "112040", "121071"
 MOST_DEPTH = 40
 
 
-def read(ds: Dataset) -> Layer:
-    """Places with what is measured and said of them; what is said without a place is a statement."""
+@dataclass(frozen=True)
+class _Tree:
+    """The whole report, and the images on which places in patient coordinates may lie."""
+
+    root: Dataset
+    planes: Callable[[], Sequence[Plane]]
+
+
+def read(ds: Dataset, planes: Callable[[], Sequence[Plane]] = tuple) -> Layer:
+    """Places with what is measured and said of them; what is said without a place is a statement.
+
+    planes  the images of the study in space, asked for where the report needs them
+    """
     layer = Layer("report", meaning(ds.get("ConceptNameCodeSequence")), str(ds.get("Manufacturer") or ""))
-    _group(ds, ds, layer, 0)
+    _group(ds, _Tree(ds, functools.cache(planes)), layer, 0)
     return layer
 
 
@@ -24,7 +38,7 @@ def _children(node: Dataset) -> list[Dataset]:
     return list(node.get("ContentSequence") or [])
 
 
-def _group(node: Dataset, root: Dataset, layer: Layer, depth: int) -> None:
+def _group(node: Dataset, tree: _Tree, layer: Layer, depth: int) -> None:
     """A container: what stands in it directly belongs together."""
     if depth > MOST_DEPTH:
         raise Unreadable("The report is nested too deeply.")
@@ -34,10 +48,10 @@ def _group(node: Dataset, root: Dataset, layer: Layer, depth: int) -> None:
     for child in _children(node):
         kind = str(child.get("ValueType") or "")
         if kind == "CONTAINER":
-            _group(child, root, layer, depth + 1)
+            _group(child, tree, layer, depth + 1)
         else:
             _said(child, about)
-            places += _places(child, root, layer, depth + 1)
+            places += _places(child, tree, layer, depth + 1)
             images += _images(child)
     if not (places or about.measurements or about.evaluations or about.text or about.tracking_id):
         return
@@ -81,23 +95,27 @@ def _said(node: Dataset, about: Item) -> None:
             about.text += f"{name}: {words}\n" if name else f"{words}\n"
 
 
-def _places(node: Dataset, root: Dataset, layer: Layer, depth: int) -> list[Item]:
+def _places(node: Dataset, tree: _Tree, layer: Layer, depth: int) -> list[Item]:
     """Places that an item is, or is inferred from."""
     if depth > MOST_DEPTH:
         raise Unreadable("The report is nested too deeply.")
     kind = str(node.get("ValueType") or "")
     if kind == "SCOORD3D":
-        layer.miss("places in patient coordinates")
-        return []
+        frame_uid = str(node.get("ReferencedFrameOfReferenceUID") or "")
+        there = met(tree.planes(), frame_uid, str(node.get("GraphicType") or ""), [float(v) for v in node.GraphicData])
+        if not there:
+            layer.miss("places in patient coordinates that lie in no image")
+        outlines = [(uid, drawn(graphic, data)) for uid, graphic, data in there]
+        return [Item(graphic, uid, 1, [points]) for uid, (graphic, points) in outlines]
     if kind != "SCOORD":
         found: list[Item] = []
         for child in _children(node):
             if child.get("ValueType") == "CONTAINER":
-                _group(child, root, layer, depth + 1)
+                _group(child, tree, layer, depth + 1)
             elif child.get("ValueType") in {"SCOORD", "SCOORD3D"} or kind in {"NUM", "CODE"}:
-                found += _places(child, root, layer, depth + 1)
+                found += _places(child, tree, layer, depth + 1)
         return found
-    images = [place for child in _children(node) for place in _images(_meant(child, root))]
+    images = [place for child in _children(node) for place in _images(_meant(child, tree.root))]
     if not images:
         layer.miss("places without an image")
         return []
