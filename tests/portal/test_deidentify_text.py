@@ -98,3 +98,9 @@ def test_a_misspelt_word_is_found(word: str, at: int, letter: str) -> None:
     near = Near([word])
     for form in (word[:at] + letter + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + word[at + 1 :]):
         assert near.find(form) is not None
+
+
+def test_a_misspelling_that_is_a_word_goes_beside_the_first_name() -> None:
+    lists = Lists.of(black=[("Horner^Adele", "name")])
+    assert found("Patient Adele Honer moved.", lists) == [("Adele Honer", "name")]
+    assert found("The honer was sharp; Horner syndrome.", lists) == []
