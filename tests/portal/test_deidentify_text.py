@@ -98,3 +98,21 @@ def test_a_misspelt_word_is_found(word: str, at: int, letter: str) -> None:
     near = Near([word])
     for form in (word[:at] + letter + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + word[at + 1 :]):
         assert near.find(form) is not None
+
+
+def test_a_misspelling_that_is_a_word_goes_beside_the_first_name() -> None:
+    lists = Lists.of(black=[("Horner^Adele", "name")])
+    assert found("Patient Adele Honer moved.", lists) == [("Adele Honer", "name")]
+    assert found("The honer was sharp; Horner syndrome.", lists) == []
+
+
+def test_a_long_text_is_searched_in_pieces_that_lose_nothing() -> None:
+    sentence = "The lungs are clear. Seen by Dr. Amelia Quonset on May 4, 2010.\n"
+    spans = find(sentence * 400, Lists())
+    assert len(spans) == 800
+    assert {(sentence * 400)[s.start : s.end] for s in spans} == {"Amelia Quonset", "May 4, 2010"}
+
+
+@pytest.mark.parametrize("unit", ["a", "1", "1-", "a.", "Hospital ", "May ", "Dr. ", "A^", "+1 ", "St. ", "of the "])
+def test_no_text_takes_forever(unit: str) -> None:
+    assert find(unit * 20_000, LISTS) is not None  # with one search of it all some of these took minutes

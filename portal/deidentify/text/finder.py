@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -13,6 +14,7 @@ from portal.deidentify.text.listed import Matcher
 from portal.deidentify.text.lists import Lists, Span
 from portal.deidentify.text.words import known_words, words_of
 
+PIECE = 3000  # characters that are searched at once
 REST = 0.75  # certainty of a piece that is left of a find
 JOINED = frozenset({"name", "doctor", "hospital", "address"})
 
@@ -43,6 +45,28 @@ def find(text: str, lists: Lists, context: Context = Context()) -> list[Span]:
     """Identifiers of a text from left to right, none over another; the surer, then the longer one wins."""
     if not any(c.isalnum() for c in text):
         return []
+    if len(text) <= PIECE:
+        return _find(text, lists, context)
+    return [
+        Span(start + s.start, start + s.end, s.kind, s.certainty, s.rule)
+        for start, end in _pieces(text)
+        for s in _find(text[start:end], lists, context)
+    ]
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Parts of a long text, cut where a line, a sentence or a word ends: what a rule costs grows with the square."""
+    at = 0
+    while at < len(text):
+        end = min(len(text), at + PIECE)
+        if end < len(text):
+            cuts = (text.rfind(mark, at + PIECE // 2, end) + len(mark) for mark in ("\n", ". ", " "))
+            end = next((cut for cut in cuts if cut > at + PIECE // 2), end)
+        yield at, end
+        at = end
+
+
+def _find(text: str, lists: Lists, context: Context) -> list[Span]:
     upper = text.upper() == text
     flat = upper or text.lower() == text
     listed = matcher(lists)

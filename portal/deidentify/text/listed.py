@@ -101,10 +101,10 @@ class Matcher:
                 hit = find(bare[:-1]) if bare[:-1] in self.kinds else None
             if hit is None:
                 continue
-            if hit[1] < 1 and words.word(bare):
+            beside = any(normal(tokens[k][0]) in self.kinds for k in (i - 1, i + 1) if 0 <= k < len(tokens))
+            if hit[1] < 1 and words.word(bare) and not (beside and m[0][0].isupper()):
                 continue  # another word of the language, not this name misspelt
             known = words.word(bare) or bare in self.grey or bare in words.eponyms
-            beside = any(normal(tokens[k][0]) in self.kinds for k in (i - 1, i + 1) if 0 <= k < len(tokens))
             if hit[1] == 1.0 and known and not beside and is_term(text, m.start(), m.end(), listed=True):
                 continue
             if bare in self.grey and not _stands_as_name(text, m.start(), m.end()):

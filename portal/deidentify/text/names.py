@@ -88,7 +88,7 @@ def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
     for m in (_LOWER_CREDENTIALS if shape.lower else _CREDENTIALS).finditer(text):
         if (span := shape.back(m.start())) is not None:
             yield Span(*span, "doctor", 0.95, "credentials")
-    for m in _CARET.finditer(text):
+    for m in _CARET.finditer(text) if "^" in text else ():
         if "^" in m[0].strip("^"):
             yield Span(m.start(), m.end(), "name", 0.95, "caret")
     yield from shape.ordered()

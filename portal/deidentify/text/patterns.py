@@ -101,8 +101,9 @@ def by_form(text: str, flat: bool = False) -> Iterator[Span]:
     """Identifiers of a text that their form gives away, possibly over one another."""
     digits = any(c.isdigit() for c in text)
     for kind, pattern, sure, rule in _forms:
-        if kind in {"email", "url"} or digits:
-            yield from (Span(m.start(), m.end(), kind, sure, rule) for m in pattern.finditer(text))
+        if (kind == "email" and "@" not in text) or not (digits or kind in {"email", "url"}):
+            continue
+        yield from (Span(m.start(), m.end(), kind, sure, rule) for m in pattern.finditer(text))
     if digits:
         for kind, pattern, rule in _labelled:
             for m in pattern.finditer(text):
