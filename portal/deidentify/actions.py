@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import rules, vault
+from portal.deidentify import pixels, rules, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.models import DeidentificationReport
+from portal.deidentify.pixels import Looked, NotCovered, NotShown
 from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
 from portal.deidentify.table import Options
 from portal.ingest.actions import set_aside
@@ -41,11 +42,17 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
     try:
         with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
+            looked = pixels.look_at(found, receipt.source.privacy)
             keys, rule, outcome = clean(found, receipt)
-            publish(storage.archive(), staged_name(receipt.pk), found.dataset, found)
-            _finish(receipt, found, keys, rule, outcome)
+            with pixels.cleaned(found, looked, keys.days) as clean_copy:
+                publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
+            _finish(receipt, found, keys, rule, outcome, looked)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
+    except NotShown as error:
+        set_aside(receipt, "pixels_not_read", f"No decoder can show them ({error}).")
+    except NotCovered as error:
+        set_aside(receipt, "pixels_not_covered", f"They hold text and cannot be written anew ({error}).")
     except Damaged as error:
         set_aside(receipt, error.reason, error.detail)
     except IntegrityError:
@@ -56,10 +63,12 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     return receipt
 
 
-def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome) -> None:
+def _finish(
+    receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome, looked: Looked | None
+) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
-        _report(receipt, rule, outcome)
+        _report(receipt, rule, outcome, looked)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
@@ -147,7 +156,7 @@ def uid_kinds(dataset: Dataset, originals: Mapping[str, str]) -> dict[str, tuple
     return out
 
 
-def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> None:
+def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome, looked: Looked | None) -> None:
     values: dict[str, Any] = {
         "organisation_id": receipt.organisation_id,
         "profile": f"{NAME} ({receipt.source.privacy})"[:40],
@@ -156,5 +165,6 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> No
         "standardised": sorted(rule.values) if rule else [],
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
+        "pixels": looked.report() if looked else {},
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

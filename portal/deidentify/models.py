@@ -50,6 +50,7 @@ class DeidentificationReport(models.Model):
     standardised = models.JSONField(default=list)  # keywords that a header rule set
     actions = models.JSONField(default=list)  # [path of tags, action code, PS3.15 row]
     counts = models.JSONField(default=dict)  # action code → number of elements
+    pixels = models.JSONField(default=dict)  # what was read and covered in the image; see pixels.clean.Looked.report
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:

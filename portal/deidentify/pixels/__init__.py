@@ -1,0 +1,52 @@
+"""Text burnt into images: read, judged, covered. Works in the identity zone; see the app's README, "Pixels"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom.dataset import Dataset
+
+from portal.deidentify.pixels.clean import CLEAN, Looked, look
+from portal.deidentify.pixels.cover import LOSSY, PIXEL_DATA, NotCovered, covered, mark
+from portal.deidentify.pixels.instance import Read, read
+from portal.deidentify.pixels.match import Judge, lists_of
+from portal.deidentify.pixels.reader import Line
+from portal.deidentify.pixels.shown import NotShown
+from portal.deidentify.text import judge as judge_text
+from portal.ingest.inspect import Opened
+from portal.ingest.models import Source
+
+__all__ = ["Line", "Looked", "NotCovered", "NotShown", "Read", "cleaned", "look_at", "read"]
+
+
+def look_at(found: Opened, privacy: str, judge: Judge = judge_text) -> Looked | None:
+    """Read what is written in an instance's pixels, before its header is cleaned; None where there is nothing to read.
+
+    Sources whose scans come de-identified are trusted in this as in their headers. Raises NotShown.
+    """
+    if privacy == Source.Privacy.DONE or found.pixels is None or found.pixels.tag != PIXEL_DATA:
+        return None
+    return look(found, lists_of(found.dataset), judge)
+
+
+@contextmanager
+def cleaned(found: Opened, looked: Looked | None, days: int) -> Iterator[Opened]:
+    """Give the instance with its identifying text covered, and say so in its (cleaned) header. Raises NotCovered."""
+    if looked is None:
+        yield found
+        return
+    regions = looked.regions(days)
+    with covered(found, regions) as clean_copy:
+        mark(found.dataset, regions, kept_lossy=found.syntax in LOSSY)
+        _state(found.dataset)
+        yield clean_copy
+
+
+def _state(dataset: Dataset) -> None:
+    """Add the option to the codes of what was done (PS3.3 C.12.1, De-identification Method Code Sequence)."""
+    codes = dataset.get("DeidentificationMethodCodeSequence")
+    if codes is not None:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = CLEAN[0], "DCM", CLEAN[1]
+        codes.append(item)
