@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -12,12 +12,15 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import pixels, rules, vault
+from portal.deidentify import pixels, rules, terms, vault
 from portal.deidentify.files import local_copy, publish
+from portal.deidentify.headers import gather
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.pixels import Looked, NotCovered, NotShown
-from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify, identifiers
+from portal.deidentify.pixels import Looked, NotCovered, NotShown, review
+from portal.deidentify.pixels.where import Box
+from portal.deidentify.profile import NAME, VERSION, Keys, Outcome, deidentify
 from portal.deidentify.table import Options
+from portal.deidentify.text import Lists
 from portal.ingest.actions import set_aside
 from portal.ingest.arrivals import announce, uid_digest
 from portal.ingest.inspect import Damaged, Opened, opened
@@ -42,8 +45,9 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
     try:
         with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
-            looked = pixels.look_at(found, receipt.source.privacy)
+            seen = pixels.seen(found, receipt.source.privacy)
             keys, rule, outcome = clean(found, receipt)
+            looked = pixels.judged(found, seen, outcome.lists)
             with pixels.cleaned(found, looked, keys.days) as clean_copy:
                 publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
             _finish(receipt, found, keys, rule, outcome, looked)
@@ -63,12 +67,29 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     return receipt
 
 
+def clean_again(receipt: Receipt, name: str, shown: Collection[Box]) -> None:
+    """Write the clean copy of a receipt's file anew under `name`, with fiducials at `shown` left away.
+
+    Raises LandingFile.DoesNotExist when the original has gone, and what deidentify_receipt turns into quarantine.
+    """
+    landed = LandingFile.objects.get(receipt_id=receipt.pk)
+    with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
+        seen = pixels.seen(found, receipt.source.privacy)
+        keys, _, outcome = clean(found, receipt)
+        looked = pixels.judged(found, seen, outcome.lists)
+        with pixels.cleaned(found, looked.without(shown) if looked else None, keys.days) as clean_copy:
+            publish(storage.archive(), name, found.dataset, clean_copy)
+
+
 def _finish(
     receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome, looked: Looked | None
 ) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        terms.remember(keys.organisation, keys.patient, outcome.lists)
         _report(receipt, rule, outcome, looked)
+        if looked:
+            review.ask(receipt, looked)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
@@ -83,7 +104,7 @@ def _finish(
 def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, Outcome]:
     """Standardise and de-identify a data set in place, as the receipt's source is set to."""
     dataset = found.dataset
-    names = identifiers(dataset)
+    own = gather(dataset)
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
@@ -93,7 +114,8 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     if receipt.source.privacy == Source.Privacy.DONE:
         outcome = Outcome()
     else:
-        outcome = _deidentify(dataset, keys, receipt.source.privacy, names)
+        lists = own | terms.known(keys.organisation, keys.patient)
+        outcome = _deidentify(dataset, keys, receipt.source.privacy, lists)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
@@ -102,9 +124,9 @@ def clean(found: Opened, receipt: Receipt) -> tuple[Keys, Standardised | None, O
     return keys, rule, outcome
 
 
-def _deidentify(dataset: Dataset, keys: Keys, privacy: str, names: set[str]) -> Outcome:
+def _deidentify(dataset: Dataset, keys: Keys, privacy: str, lists: Lists) -> Outcome:
     accession = str(dataset.get("AccessionNumber") or "").strip()
-    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), names)
+    outcome = deidentify(dataset, keys, Options(uids=privacy == Source.Privacy.KEEP_UIDS), lists)
     if accession:  # the same for the scan and its report, so that they find each other
         dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
         outcome.uids[dataset.AccessionNumber] = accession
@@ -166,5 +188,6 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome, looke
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
         "pixels": looked.report() if looked else {},
+        "found": outcome.found,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

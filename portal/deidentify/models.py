@@ -1,9 +1,14 @@
 """The identity vault (schema `identities`, one role may read it) and the report of what was removed."""
 
+import uuid
+from typing import ClassVar
+
+import pghistory
 from django.db import models
 from django.utils import timezone
 
-from portal.accounts.models import Organisation
+from portal.accounts.models import Organisation, User
+from portal.core.states import StateModel, Table
 from portal.ingest.models import Receipt
 
 
@@ -39,6 +44,48 @@ class VaultUid(models.Model):
         return self.pseudonym
 
 
+class PatientTerms(models.Model):
+    """Encrypted, the terms that a patient's scans and reports gave away: the next of them is searched for all."""
+
+    organisation_id = models.BigIntegerField()
+    pseudonym = models.CharField(max_length=64)
+    sealed = models.BinaryField()  # Fernet over JSON: {"black": [[text, kind]], "grey": [text]}
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = '"identities"."patient_terms"'
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "pseudonym"], name="patient_terms_once")]
+
+    def __str__(self) -> str:
+        return f"terms of {self.pseudonym}"
+
+
+@pghistory.track(exclude=["digest", "sealed", "patients"])
+class ListedTerm(models.Model):
+    """A term of an organisation's black, white or grey list: taught by a person, or met with several patients."""
+
+    class Which(models.TextChoices):
+        BLACK = "black", "Goes"
+        WHITE = "white", "Stays"
+        GREY = "grey", "Context decides"
+
+    organisation_id = models.BigIntegerField()
+    which = models.CharField(max_length=5, choices=Which.choices)
+    kind = models.CharField(max_length=10, blank=True)  # of text.KINDS, for black terms
+    digest = models.CharField(max_length=64)  # keyed, so that a term is found without being readable
+    sealed = models.BinaryField()  # Fernet over the term
+    patients = models.PositiveIntegerField(default=0)  # with how many patients it was met
+    taught_by_id = models.BigIntegerField(null=True)  # None: learnt
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = '"identities"."listed_term"'
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "digest"], name="listed_term_once")]
+
+    def __str__(self) -> str:
+        return f"{self.which} term {self.pk}"
+
+
 class DeidentificationReport(models.Model):
     """What was done to one instance: tags and rules, never values."""
 
@@ -51,7 +98,77 @@ class DeidentificationReport(models.Model):
     actions = models.JSONField(default=list)  # [path of tags, action code, PS3.15 row]
     counts = models.JSONField(default=dict)  # action code → number of elements
     pixels = models.JSONField(default=dict)  # what was read and covered in the image; see pixels.clean.Looked.report
+    found = models.JSONField(default=dict)  # "kind: rule" of the text finder → how often
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return f"de-identification of {self.receipt_id}"
+
+
+class PixelCrop(models.Model):
+    """What a question about pixels is about: encrypted, the picture of a line of text and how it was read."""
+
+    question_id = models.BigIntegerField(unique=True)
+    content = models.BinaryField()  # Fernet over JSON: {"text", "png" (base64)}
+
+    class Meta:
+        db_table = '"identities"."pixel_crop"'
+
+    def __str__(self) -> str:
+        return f"crop of question {self.question_id}"
+
+
+@pghistory.track()
+class PixelQuestion(StateModel):
+    """A covered line of text that a person should decide about: where it is and what was guessed, not what it says."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "Waits for a decision"
+        COVERED = "covered", "Stays covered"
+        KEPT = "kept", "Comes back"
+        RESTORED = "restored", "Shown again"
+        FAILED = "failed", "Could not be brought back"
+
+    TRANSITIONS: ClassVar[Table] = {
+        "open": frozenset({"covered", "kept"}),
+        "covered": frozenset({"kept"}),
+        "kept": frozenset({"restored", "failed"}),
+        "failed": frozenset({"kept", "covered"}),
+    }
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="pixel_questions")
+    box = models.JSONField()  # x0, y0, x1, y1 of the fiducial
+    frame = models.PositiveIntegerField(default=0)  # on which it was read; it is covered on all
+    kind = models.CharField(max_length=12)  # the guess
+    certainty = models.FloatField()
+    rule = models.CharField(max_length=40)
+    learn = models.BooleanField(default=False)  # the decision holds for this text in later scans too
+    decided_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["receipt", "box"], name="one_question_a_box")]
+        indexes = [models.Index(fields=["organisation", "state", "-created_at"], name="pixel_question_newest")]
+
+    def __str__(self) -> str:
+        return f"question {self.pk} ({self.state})"
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), fields=["id", "organisation", "user", "questions", "at"], model_name="PixelLookEvent"
+)
+class PixelLook(models.Model):
+    """Who asked to see which lines of text, and, sealed for the browser that asked, the identity zone's answer."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    user = models.ForeignKey(User, on_delete=models.PROTECT)
+    questions = models.JSONField()  # keys
+    reply_key = models.BinaryField()
+    letter = models.BinaryField(default=b"")  # empty: not answered yet, or forgotten
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"look of {self.user_id} at {len(self.questions)}"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -21,12 +21,13 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from portal.deidentify import rules
-from portal.deidentify.table import KEPT_UIDS, SAFE_PRIVATE, Options, Row, rows, vocabulary
+from portal.deidentify.descriptors import Cleaner
+from portal.deidentify.headers import FREE_TEXT_VRS, dictionary_vr, gather, study_day
+from portal.deidentify.table import KEPT_UIDS, SAFE_PRIVATE, Options, Row, rows
+from portal.deidentify.text import Lists
 
-NAME, VERSION = "PS3.15 E.1 basic", "1"
+NAME, VERSION = "PS3.15 E.1 basic", "2"
 DUMMY = "REMOVED"
-TEXT_VRS = frozenset({"LO", "SH", "CS", "AE", "UC", "ST", "LT", "UT"})
-FREE_TEXT_VRS = frozenset({"ST", "LT", "UT"})
 NUMBER_VRS = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
 BULK_VRS = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
 NUMBER_TEXT = re.compile(rb"[0-9+\-.eE \\\0]*")
@@ -35,17 +36,6 @@ DEFINED_TERMS = frozenset(
     {
         0x00080005, 0x00080008, 0x00080060, 0x00180015, 0x00185101, 0x00200060, 0x00200062,
         0x00280004, 0x00200020, 0x00185100, 0x00080064, 0x00180022, 0x00180020, 0x00540500,
-    }
-)  # fmt: skip
-PERSONS = re.compile(r"Name$|Physician|Operator|Observer|Person$|Author|Recorder|Transcriber|EnteredBy")
-ID_KEYWORDS = frozenset(
-    {
-        "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "ServiceEpisodeID",
-        "PatientTelephoneNumbers", "PatientAddress", "MedicalRecordLocator", "MilitaryRank",
-        "RequestedProcedureID", "ScheduledProcedureStepID", "PerformedProcedureStepID",
-        "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
-        "InstitutionName", "InstitutionAddress", "ReferringPhysicianAddress", "PatientMotherBirthName",
-        "PatientBirthName", "OtherPatientNames", "IssuerOfPatientID", "InsurancePlanIdentification",
     }
 )  # fmt: skip
 METHOD_CODES = {
@@ -76,21 +66,23 @@ class Outcome:
     actions: list[tuple[str, str, str]] = field(default_factory=list)
     uids: dict[str, str] = field(default_factory=dict)  # pseudonymous → original
     identity: dict[str, str] = field(default_factory=dict)  # for the vault alone
+    found: dict[str, int] = field(default_factory=dict)  # "kind: rule" of the text finder → how often
+    lists: Lists = field(default_factory=Lists)  # this scan's, for the vault and the pixels alone
 
     @property
     def counts(self) -> dict[str, int]:
         return dict(Counter(action for _, action, _ in self.actions))
 
 
-def deidentify(
-    dataset: Dataset, keys: Keys, options: Options, names: frozenset[str] | set[str] = frozenset()
-) -> Outcome:
+def deidentify(dataset: Dataset, keys: Keys, options: Options, lists: Lists | None = None) -> Outcome:
     """Remove the identity from a data set in place and mark it so (PS3.15 E.1.1, PS3.3 C.7.1.1).
 
-    names  further identifiers to search for, lower case: those of the header before it was standardised
+    lists  what `headers.gather` found in the header before it was standardised and in the texts that belong to
+           it (report, OCR); None: in this header alone
     """
     age = rules.age_between(_first(dataset, "PatientBirthDate"), _first(dataset, "StudyDate"))
-    work = _Work(keys, options, rows(options), identifiers(dataset) | names)
+    own = gather(dataset)
+    work = _Work(keys, options, rows(options), Cleaner(own | lists if lists else own, keys.days, study_day(dataset)))
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient
@@ -99,44 +91,14 @@ def deidentify(
     elif age:
         dataset.PatientAge = age
     _mark(dataset, options)
+    work.outcome.found = dict(Counter(f"{kind}: {rule}" for kind, rule in work.cleaner.found))
+    work.outcome.lists = work.cleaner.lists
     return work.outcome
-
-
-def identifiers(dataset: Dataset) -> set[str]:
-    """Return values, lower case, by which this scan's header names a person, an id or a place."""
-    found: set[str] = set()
-    for element in _elements(dataset):
-        keyword = element.keyword
-        values = element.value if element.VM > 1 else [element.value]
-        if element.VR == "PN" or (element.VR in TEXT_VRS and PERSONS.search(keyword)):
-            for value in values:
-                found |= rules.name_parts(str(value or ""))
-        elif keyword in ID_KEYWORDS:
-            found |= {str(v).strip().casefold() for v in values if v and len(str(v).strip()) >= 4}
-        elif keyword == "PatientBirthDate" and (born := rules.parse_date(str(element.value or ""))):
-            for form in ("%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"):
-                found.add(born.strftime(form))
-    return found - {DUMMY.casefold()}
-
-
-def _elements(dataset: Dataset) -> Iterator[DataElement]:
-    """Yield the elements that may hold identifiers, at every depth, without decoding the others."""
-    for tag, raw in list(dataset.items()):
-        vr = raw.VR or _dictionary_vr(tag)
-        if vr == "SQ":
-            for item in dataset[tag].value or ():
-                yield from _elements(item)
-        elif vr == "PN" or vr == "DA" or vr in TEXT_VRS:
-            yield dataset[tag]
 
 
 def _first(dataset: Dataset, keyword: str) -> str:
     value = dataset.get(keyword)
     return "" if value is None else str(value)
-
-
-def _dictionary_vr(tag: BaseTag) -> str:
-    return dictionary_VR(tag)[:2] if dictionary_has_tag(tag) else "UN"
 
 
 def _mark(dataset: Dataset, options: Options) -> None:
@@ -157,9 +119,8 @@ def _mark(dataset: Dataset, options: Options) -> None:
 class _Work:
     """One pass over one data set; holds what every depth of it shares."""
 
-    def __init__(self, keys: Keys, options: Options, table: Any, names: set[str]) -> None:
-        self.keys, self.options, self.table, self.names = keys, options, table, names
-        self.pattern = rules.identifier_pattern(names)
+    def __init__(self, keys: Keys, options: Options, table: Any, cleaner: Cleaner) -> None:
+        self.keys, self.options, self.table, self.cleaner = keys, options, table, cleaner
         self.outcome = Outcome()
 
     def clean(self, dataset: Dataset, path: str) -> None:
@@ -297,15 +258,22 @@ class _Work:
             self._note(path, tag, "C", cited)
 
     def _describe(self, dataset: Dataset, tag: BaseTag, vr: str, path: str, cited: str) -> None:
-        if vr == "SQ" or vr in FREE_TEXT_VRS:
+        if vr == "SQ":
             self._remove(dataset, tag, path, cited)
             return
+        clean = self.cleaner.free_text if vr in FREE_TEXT_VRS else self.cleaner.descriptor
+        self._replace(dataset, tag, lambda value: clean(value, vr))
+        self._note(path, tag, "C", cited)
+
+    def _replace(self, dataset: Dataset, tag: BaseTag, clean: Callable[[str], str]) -> bool:
+        """Put each value through `clean`; whether that changed any."""
         element = dataset[tag]
         values = list(element.value) if element.VM > 1 else [element.value]
-        words = vocabulary()
-        cleaned = [rules.clean_descriptor(str(v or ""), words, self.names) for v in values]
+        cleaned = [clean(str(v)) if v else v for v in values]
+        if cleaned == values:
+            return False
         self._set(dataset, tag, cleaned if len(cleaned) > 1 else cleaned[0])
-        self._note(path, tag, "C", cited)
+        return True
 
     def _dummy(self, dataset: Dataset, tag: BaseTag, vr: str, path: str, cited: str) -> None:
         if vr == "SQ":
@@ -328,21 +296,15 @@ class _Work:
         self._note(path, tag, "D", cited)
 
     def _sweep(self, dataset: Dataset, tag: BaseTag, path: str) -> None:
-        """Search a value that is kept for the identifiers of this header."""
-        if self.pattern is None or int(tag) in DEFINED_TERMS:
-            return
-        element = dataset[tag]
-        values = list(element.value) if element.VM > 1 else [element.value]
-        cleaned = [self.pattern.sub("", str(v)) if v else v for v in values]
-        if cleaned != values:
-            self._set(dataset, tag, cleaned if len(cleaned) > 1 else cleaned[0])
+        """Search a value that is kept for what this scan's lists name."""
+        if int(tag) not in DEFINED_TERMS and self._replace(dataset, tag, self.cleaner.swept):
             self._note(path, tag, "C", "identifier found")
 
 
 def _vr(dataset: Dataset, tag: BaseTag) -> str:
     raw = dataset.get_item(tag)
     vr = raw.VR if raw is not None else None
-    return _dictionary_vr(tag) if vr in {None, "UN"} else str(vr)
+    return dictionary_vr(tag) if vr in {None, "UN"} else str(vr)
 
 
 def _element(dataset: Dataset, tag: BaseTag, value: Any) -> DataElement:

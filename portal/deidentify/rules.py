@@ -1,11 +1,10 @@
-"""Pure rules of de-identification: keyed pseudonyms, shifted dates, capped ages, cleaned descriptors."""
+"""Pure rules of de-identification: keyed pseudonyms, shifted dates, capped ages."""
 
 from __future__ import annotations
 
 import base64
 import hmac
 import re
-from collections.abc import Iterable, Set
 from datetime import date, timedelta
 
 AGE_CAP = 89  # years; above it age alone can identify (45 CFR 164.514(b)(2)(i)(C))
@@ -16,8 +15,6 @@ _AGE = re.compile(r"(\d{3})([DWMY])")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d|60)?(\.\d{1,6})?)?")
 _ZONE = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _DATETIME = re.compile(r"(\d{4}(?:\d{2}(?:\d{2})?)?)(\d*(?:\.\d{1,6})?)([+-]\d{4})?")
-_WORD = re.compile(r"[^\W\d_]+|\d+|[\W_]", re.UNICODE)
-_TECHNICAL = re.compile(r"[A-Za-z]{1,2}\d{1,2}[A-Za-z]?|\d[A-Za-z]{1,2}")
 
 
 def derive(key: bytes, purpose: str) -> bytes:
@@ -121,49 +118,3 @@ def age_between(birth: str, day: str) -> str:
         return ""
     years = then.year - born.year - ((then.month, then.day) < (born.month, born.day))
     return f"{min(years, AGE_CAP):03d}Y"
-
-
-def name_parts(name: str) -> set[str]:
-    """Return the parts of a person's name that are long enough to be recognised, in lower case."""
-    return {part for part in re.split(r"[\^=\s,;.]+", name.casefold()) if len(part) >= 3}
-
-
-def clean_descriptor(text: str, words: Set[str], identifiers: Iterable[str]) -> str:
-    """Return a descriptor reduced to what cannot name anyone: known words, short numbers, codes like T2.
-
-    words        the vocabulary, lower case
-    identifiers  values of this scan's header, lower case; they go even when a word of them is known
-    """
-    text = remove_identifiers(text, identifiers)
-    kept: list[str] = []
-    for chunk in re.split(r"(\s+)", text):
-        if _TECHNICAL.fullmatch(chunk):
-            kept.append(chunk)
-            continue
-        for part in _WORD.findall(chunk):
-            number = part.isdigit() and len(part) <= 3
-            sign = not part.isalnum() and part in " -/,.+()&_"
-            if number or sign or part.casefold() in words:
-                kept.append(" " if part == "_" else part)
-    out = re.sub(r"\s+", " ", "".join(kept)).strip(" -/,.+&")
-    return "" if not any(c.isalnum() for c in out) else out
-
-
-def identifier_pattern(identifiers: Iterable[str]) -> re.Pattern[str] | None:
-    """Return one pattern that finds any identifier, None for none.
-
-    Up to five characters it must stand as a word of its own; a longer one is found inside words too.
-    """
-    longest_first = sorted({i for i in identifiers if i}, key=lambda i: (-len(i), i))
-    if not longest_first:
-        return None
-    long = [re.escape(i) for i in longest_first if len(i) >= 6]
-    short = [re.escape(i) for i in longest_first if len(i) < 6]
-    parts = long + ([rf"(?<![^\W_])(?:{'|'.join(short)})(?![^\W_])"] if short else [])
-    return re.compile("|".join(parts), re.IGNORECASE)
-
-
-def remove_identifiers(text: str, identifiers: Iterable[str]) -> str:
-    """Return the text without the identifiers (compared without case)."""
-    pattern = identifier_pattern(identifiers)
-    return text if pattern is None else pattern.sub("", text)

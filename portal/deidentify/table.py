@@ -9,14 +9,21 @@ from functools import cache
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("ps3_15_e1_1.csv")
-VOCABULARY = Path(__file__).with_name("vocabulary.txt")
 DATE_VRS = frozenset({"DA", "DT", "TM"})
 
 # Own rows beside the standard's, each for a value that can name someone and that E.1-1 leaves to an
 # option or was made before the attribute: (action, why).
 OWN_ROWS: Mapping[int, tuple[str, str]] = {
-    0x0040A160: ("D", "text inside a content tree (E.1-1 row Content Sequence)"),
-    0x00700006: ("D", "text of a graphic annotation (E.1-1 row Graphic Annotation Sequence)"),
+    0x0040A160: ("C", "text inside a content tree (E.1-1 row Content Sequence, cleaned)"),
+    0x00700006: ("C", "text of a graphic annotation (E.1-1 row Graphic Annotation Sequence, cleaned)"),
+    0x00204000: ("C", "image comments, cleaned"),
+    0x001021B0: ("C", "additional patient history, cleaned"),
+    0x00104000: ("C", "patient comments, cleaned"),
+    0x00324000: ("C", "study comments, cleaned"),
+    0x00401400: ("C", "requested procedure comments, cleaned"),
+    0x00402400: ("C", "imaging service request comments, cleaned"),
+    0x00400280: ("C", "comments on the performed procedure step, cleaned"),
+    0x00401002: ("C", "reason for the requested procedure, cleaned"),
     0x00420010: ("X", "title of a document"),
     0x00081190: ("X", "address of the sender's archive"),
     0x00100024: ("X", "qualifiers of the patient ID's issuer"),
@@ -111,10 +118,3 @@ def rows(options: Options) -> Mapping[int, Row]:
     for tag, (action, _) in OWN_ROWS.items():
         out[tag] = Row(action, "own")
     return out
-
-
-@cache
-def vocabulary() -> frozenset[str]:
-    """Words of anatomy, technique and findings that a descriptor may keep, in lower case."""
-    lines = VOCABULARY.read_text(encoding="utf-8").splitlines()
-    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())

@@ -26,6 +26,11 @@ def cipher() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(rules.derive(_secret(), "vault columns")))
 
 
+def key(purpose: str) -> bytes:
+    """The key of one purpose. Raises ImproperlyConfigured outside the identity zone."""
+    return rules.derive(_secret(), purpose)
+
+
 def keys_for(organisation_id: int, patient: str) -> Keys:
     """Keys for one patient of one organisation: the same patient always gets the same ones.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ HERE = Path(__file__).parent
 def main(names: list[str]) -> None:
     """Run the named benchmarks, or all."""
     known = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
-    for name in names or known:
+    named = list(itertools.takewhile(lambda name: not name.startswith("-"), names))  # then options of the benchmark
+    for name in named or known:
         if name not in known:
             raise SystemExit(f"no benchmark {name}; there are {', '.join(known)}")
         print(f"## {name}")

@@ -66,9 +66,10 @@ def _real(seed: int) -> Iterator[Case]:
 def measure(of: Iterator[Case]) -> None:
     """Clean each case and count what was found, by kind, by contrast and place, by ground."""
     from portal.check.rules import Share
-    from portal.deidentify.pixels.clean import look
+    from portal.deidentify.headers import gather
+    from portal.deidentify.pixels.clean import weigh
     from portal.deidentify.pixels.cover import covered
-    from portal.deidentify.pixels.match import lists_of
+    from portal.deidentify.pixels.instance import read
     from portal.deidentify.text import judge
     from portal.ingest.inspect import opened
 
@@ -82,7 +83,7 @@ def measure(of: Iterator[Case]) -> None:
             path.write_bytes(one.encoded())
             with opened(path) as found:
                 begun = time.process_time()
-                looked = look(found, lists_of(found.dataset), judge)
+                looked = weigh(found, read(found.stream, found.dataset), gather(found.dataset), judge)
                 with covered(found, looked.regions(-100)):
                     pass
                 seconds[one.ground].append(time.process_time() - begun)

@@ -87,7 +87,7 @@ def test_no_planted_value_is_in_any_byte(syntax: str, tmp_path: Path) -> None:
     assert codes == ["113100", "113107", "113108", "113109", "113105"]
     assert (clean.PatientSex, clean.PatientSize, clean.PatientAge) == ("M", 1.8, "089Y")
     assert (clean.Manufacturer, clean.DeviceSerialNumber) == ("ACME", "SN0815")
-    assert clean.StudyDescription == "CT Thorax"
+    assert clean.StudyDescription == "CT Thorax %PATIENT NAME% %ID% %DATE%"
     assert not any(e.tag.is_private for e in clean.iterall())
     assert clean.StudyDate == rules.shift_date("20240131", -1000)
     assert clean.StudyTime == "101112.5"

@@ -7,27 +7,33 @@ from contextlib import contextmanager
 
 from pydicom.dataset import Dataset
 
-from portal.deidentify.pixels.clean import CLEAN, Looked, look
+from portal.deidentify.pixels.clean import CLEAN, Looked, weigh
 from portal.deidentify.pixels.cover import LOSSY, PIXEL_DATA, NotCovered, covered, mark
 from portal.deidentify.pixels.instance import Read, read
-from portal.deidentify.pixels.match import Judge, lists_of
+from portal.deidentify.pixels.match import Judge
 from portal.deidentify.pixels.reader import Line
 from portal.deidentify.pixels.shown import NotShown
+from portal.deidentify.text import Lists
 from portal.deidentify.text import judge as judge_text
 from portal.ingest.inspect import Opened
 from portal.ingest.models import Source
 
-__all__ = ["Line", "Looked", "NotCovered", "NotShown", "Read", "cleaned", "look_at", "read"]
+__all__ = ["Line", "Looked", "NotCovered", "NotShown", "Read", "cleaned", "judged", "read", "seen"]
 
 
-def look_at(found: Opened, privacy: str, judge: Judge = judge_text) -> Looked | None:
+def seen(found: Opened, privacy: str) -> Read | None:
     """Read what is written in an instance's pixels, before its header is cleaned; None where there is nothing to read.
 
     Sources whose scans come de-identified are trusted in this as in their headers. Raises NotShown.
     """
     if privacy == Source.Privacy.DONE or found.pixels is None or found.pixels.tag != PIXEL_DATA:
         return None
-    return look(found, lists_of(found.dataset), judge)
+    return read(found.stream, found.dataset)
+
+
+def judged(found: Opened, lines: Read | None, lists: Lists, judge: Judge = judge_text) -> Looked | None:
+    """Say what each line is, by this scan's lists; None where nothing was read."""
+    return None if lines is None else weigh(found, lines, lists, judge)
 
 
 @contextmanager

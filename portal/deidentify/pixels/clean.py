@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from portal.deidentify.pixels.cover import Region
 from portal.deidentify.pixels.engine import ENGINE
-from portal.deidentify.pixels.instance import Read, read
+from portal.deidentify.pixels.instance import Read
 from portal.deidentify.pixels.match import Judge, Judged, judge_line
+from portal.deidentify.pixels.where import Box
 from portal.deidentify.text.dates import find_dates, moved, order_of
 from portal.deidentify.text.lists import Lists
 from portal.ingest.inspect import Opened
@@ -35,13 +37,22 @@ class Looked:
     def covered(self) -> list[Judged]:
         return [one for one in self.judged if one.covered]
 
+    def without(self, boxes: Collection[Box]) -> Looked:
+        """The same with fiducials at these places left away: a person said that nobody is named there."""
+        dropped = set(boxes)
+        return replace(self, judged=[j for j in self.judged if not j.covered or self.box(j) not in dropped])
+
+    def box(self, one: Judged) -> Box:
+        """The rectangle that covers a line."""
+        return _padded(one.line.box, self.shape)
+
     def regions(self, days: int) -> list[Region]:
         """What to cover, in the order of `covered`; `days`: by which this patient's dates are moved."""
-        return [Region(_padded(one.line.box, self.shape), one.kind, label(one, days)) for one in self.covered]
+        return [Region(self.box(one), one.kind, label(one, days)) for one in self.covered]
 
     def report(self) -> dict[str, Any]:
         """What, where and by which rule, without a value; JSON."""
-        boxes = [_padded(one.line.box, self.shape) for one in self.covered]
+        boxes = [self.box(one) for one in self.covered]
         return {
             "engine": ENGINE,
             "frames_read": len(self.read.looked),
@@ -54,15 +65,10 @@ class Looked:
         }
 
 
-def look(found: Opened, lists: Lists, judge: Judge) -> Looked:
-    """Read an instance's pixels and judge every line. Raises NotShown when they cannot be decoded.
-
-    found  with its header as it came; lists  what is known of this scan; judge  see text.judge
-    """
+def weigh(found: Opened, lines: Read, lists: Lists, judge: Judge) -> Looked:
+    """Judge every line that was read; lists: what is known of this scan, judge: see text.judge."""
     shape = (int(found.dataset.Rows), int(found.dataset.Columns))
-    out = Looked([], read(found.stream, found.dataset), shape)
-    out.judged = [judge_line(line, shape, lists, judge) for line in out.read.lines]
-    return out
+    return Looked([judge_line(line, shape, lists, judge) for line in lines.lines], lines, shape)
 
 
 def label(one: Judged, days: int) -> str:
@@ -82,6 +88,6 @@ def _year(form: str) -> bool:
     return form not in {"month day", "day month", "short", "year"}
 
 
-def _padded(box: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+def _padded(box: Box, shape: tuple[int, int]) -> Box:
     x0, y0, x1, y1 = box
     return max(0, x0 - PAD), max(0, y0 - PAD), min(shape[1], x1 + PAD), min(shape[0], y1 + PAD)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-
-from portal.deidentify import rules
 from portal.deidentify.pixels import terms
 from portal.deidentify.pixels.reader import Line
 from portal.deidentify.text.lists import Lists
@@ -18,11 +14,6 @@ SURE = 0.7  # of a verdict that something stays, or that a value of this patient
 ASK = 0.75  # of a verdict; what is less certain than this is covered, and a person decides
 READ = 0.55  # of the recogniser; what is read worse is nobody's word
 NOISE = 0.35  # of the recogniser; below it the strokes are no letters
-HOSPITALS = ("InstitutionName", "InstitutionalDepartmentName", "InstitutionAddress")
-IDS = (
-    "PatientID", "OtherPatientIDs", "StudyID", "AdmissionID", "RequestedProcedureID", "IssuerOfPatientID",
-    "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest",
-)  # fmt: skip
 
 
 class Verdict(Protocol):
@@ -62,28 +53,6 @@ class Judged:
         return self.what == "unknown" or (self.what == "identifier" and self.certainty < ASK)
 
 
-def lists_of(dataset: Dataset) -> Lists:
-    """The blacklist that a header gives: people, ids, accession numbers, places."""
-    found: list[tuple[str, str]] = []
-    for element in dataset.iterall():
-        if element.VR == "PN":
-            kind = "name" if element.keyword.startswith(("Patient", "OtherPatient")) else "doctor"
-            found += [(str(v).replace("^", " ").replace("=", " "), kind) for v in _values(element.value)]
-        elif element.keyword in HOSPITALS:
-            found += [(str(v), "hospital") for v in _values(element.value)]
-        elif element.keyword in IDS:
-            found += [(str(v), "id") for v in _values(element.value) if len(str(v).strip()) >= 4]
-        elif element.keyword == "AccessionNumber":
-            found += [(str(v), "accession") for v in _values(element.value) if len(str(v).strip()) >= 4]
-        elif element.keyword == "PatientBirthDate" and (day := rules.parse_date(str(element.value or ""))):
-            found.append((day.strftime("%Y%m%d"), "date"))
-    return Lists.of([(text, kind) for text, kind in found if text.strip()])
-
-
-def _values(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, MultiValue) else [value]
-
-
 def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -> Judged:
     """Say what a line is.
 
@@ -107,6 +76,8 @@ def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -
         return Judged(line, "identifier", verdict.kind, verdict.certainty, verdict.rule)
     if terms.person_follows(text):
         return Judged(line, "identifier", "doctor", 0.8, "title before a word")
+    if terms.place(text):
+        return Judged(line, "identifier", "hospital", ASK, "word for a house")
     if terms.moment(text):
         return Judged(line, "identifier", "date", 0.8, "misread date")
     if verdict.certainty >= SURE and line.confidence >= READ:

@@ -53,6 +53,18 @@ PERSON = re.compile(
 )
 
 
+PLACE = re.compile(
+    r"\b(?:hospital|klinik\w*|clinic|clinica|clinique|krankenhaus|h[oô]pital|ospedale|infirmary|(?:medical|health|"
+    r"radiology|imaging|breast|cancer)?\s*cent(?:er|re)|imaging|radiology|institute|praxis|university|memorial)\b",
+    re.IGNORECASE,
+)
+
+
+def place(text: str) -> bool:
+    """Whether a line holds a word for a house of medicine: what stands beside it is its name."""
+    return bool(PLACE.search(text))
+
+
 def person_follows(text: str) -> bool:
     """Whether a line begins as one in which a person is named: "Tech: …", "Dr. …"."""
     return bool(PERSON.match(text))

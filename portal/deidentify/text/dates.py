@@ -24,7 +24,8 @@ _FORMS = [
     ("iso", rf"{_START}{_YEAR}(?P<sep>[-/.])(?P<month>\d\d?)(?P=sep)(?P<day>\d\d?)(?![\d/])"),
     ("numeric", rf"{_START}(?P<first>\d\d?)(?P<sep>\s?[-/.]\s?)(?P<second>\d\d?)(?P=sep){_YY}{_END}"),
     ("compact", r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"),
-    ("month first", rf"{_START}{_WEEKDAY}(?P<name>{_NAMES})\.?\s*(?P<day>\d\d?){_ORDINAL},?\s*,?\s*{_YY}(?!\d)"),
+    ("month first", rf"{_START}{_WEEKDAY}(?P<name>{_NAMES})\.?\s*(?P<day>\d\d?){_ORDINAL}(?:\s*,\s*|"
+                    rf"\s+){_YY}(?![\d:])"),
     (
         "day first",
         rf"{_START}{_WEEKDAY}(?P<day>\d\d?){_ORDINAL}(?P<sep>[-/\s.]*)(?:of\s+)?(?P<name>{_NAMES})\.?"
@@ -142,8 +143,14 @@ def _month(name: str) -> int:
 
 def _before(month: int, day: int, near: date) -> date:
     """The last such day that is not after `near` by more than a month."""
-    guess = date(near.year, month, day)
-    return guess if guess <= near + timedelta(31) else date(near.year - 1, month, day)
+    for year in range(near.year + 1, near.year - 9, -1):  # 29 February comes every four years, or eight
+        try:
+            guess = date(year, month, day)
+        except ValueError:
+            continue
+        if guess <= near + timedelta(31):
+            return guess
+    raise ValueError("no such day")
 
 
 def order_of(text: str, near: date | None, default: str = "mdy") -> str:
@@ -184,19 +191,18 @@ def moved(found: Found, text: str, days: int, order: str, near: date) -> str | N
             pieces.append((start, end, value))
 
     groups = found.match.groupdict()
-    for group, number in _numbers(found.form, groups, new, order):
-        old = groups[group]
-        padded = old.startswith("0") or (len(old) == 2 and number > 9)
-        put(group, str(number).zfill(len(old)) if padded else str(number))
+    numbers = list(_numbers(found.form, groups, new, order))
+    old = [groups[group] or "" for group, _ in numbers]
+    tight = bool(groups.get("name")) and groups.get("sep") in {"", "-"}
+    two = all(len(digits) == 2 for digits in old) and (len(old) > 1 or tight)
+    padded = two or any(digits.startswith("0") for digits in old)
+    for group, number in numbers:
+        put(group, f"{number:02d}" if padded else str(number))
     if groups.get("name"):
         put("name", _like(groups["name"], new.month))
-    if old := groups.get("year"):
-        put(
-            "year",
-            f"{new.year:04d}"
-            if len(old.lstrip("'")) == 4
-            else ("'" if old[0] == "'" else "") + f"{new.year % 100:02d}",
-        )
+    if year := groups.get("year"):
+        short = ("'" if year[0] == "'" else "") + f"{new.year % 100:02d}"
+        put("year", f"{new.year:04d}" if len(year.lstrip("'")) == 4 else short)
     if groups.get("weekday"):
         put("weekday", _cased(groups["weekday"], calendar.day_name[new.weekday()]))
     if groups.get("ordinal"):

@@ -8,9 +8,12 @@ from functools import lru_cache
 
 from portal.deidentify.text import names, patterns
 from portal.deidentify.text.dates import find_dates
+from portal.deidentify.text.facilities import facilities
 from portal.deidentify.text.listed import Matcher
 from portal.deidentify.text.lists import Lists, Span
+from portal.deidentify.text.words import known_words, words_of
 
+REST = 0.75  # certainty of a piece that is left of a find
 JOINED = frozenset({"name", "doctor", "hospital", "address"})
 
 
@@ -41,9 +44,11 @@ def find(text: str, lists: Lists, context: Context = Context()) -> list[Span]:
     if not any(c.isalnum() for c in text):
         return []
     upper = text.upper() == text
+    flat = upper or text.lower() == text
     listed = matcher(lists)
     found = [Span(d.start, d.end, "date", 0.95, f"date: {d.form}") for d in find_dates(text)]
-    found += patterns.by_form(text, upper or context.ocr)
+    found += patterns.by_form(text, flat or context.ocr)
+    found += facilities(text, flat or context.ocr)
     found += names.by_neighbours(text, context.field, upper)
     found += listed.spans(text, ocr=context.ocr)
     kept = [span for span in found if not listed.protected(text, span)]
@@ -61,7 +66,7 @@ def settle(text: str, spans: list[Span]) -> list[Span]:
     out: list[Span] = []
     for span in sorted(chosen):
         last = out[-1] if out else None
-        if last and span.kind == last.kind and span.kind in JOINED and not text[last.end : span.start].strip(" .^"):
+        if last and span.kind == last.kind and span.kind in JOINED and not text[last.end : span.start].strip(" .^-"):
             out[-1] = Span(last.start, span.end, last.kind, max(last.certainty, span.certainty), last.rule)
         else:
             out.append(span)
@@ -77,9 +82,18 @@ def _uncovered(text: str, span: Span, chosen: list[Span]) -> list[Span]:
             for piece in ((start, min(end, c.start)), (max(start, c.end), end))
             if piece[0] < piece[1]
         ]
-    whole = [(span.start, span.end)]
-    return [
-        Span(start, end, span.kind, span.certainty, span.rule)
-        for start, end in pieces
-        if pieces == whole or any(c.isalnum() for c in text[start:end])
-    ]
+    if pieces == [(span.start, span.end)]:
+        return [span]
+    rest = min(span.certainty, REST)
+    return [Span(s, e, span.kind, rest, span.rule) for s, e in pieces if _tells(text[s:e], span.kind)]
+
+
+def _tells(piece: str, kind: str) -> bool:
+    """Whether what another rule left of a find says anything by itself."""
+    words = known_words()
+    if kind in {"name", "doctor"}:
+        left = [w.lower() for w in words_of(piece)]
+        return any(len(w) == 1 or w in names.MODALS or w not in words.function for w in left)
+    return any(c.isdigit() for c in piece) or any(
+        w.lower() not in words.function and w.lower() not in words.medical for w in words_of(piece)
+    )

@@ -53,7 +53,7 @@ def is_term(text: str, start: int, end: int, listed: bool = False) -> bool:
         return True
     if eponym and text[end : end + 1] == "-" and after in words.eponyms:
         return True
-    if eponym and text[start - 1 : start] in {"-", "–"} and before in words.eponyms:
+    if eponym and text[max(0, start - 1) : start] in {"-", "–"} and before in words.eponyms:
         return True
     if lower.endswith("'s") and (after in heads):
         return True

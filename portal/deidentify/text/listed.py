@@ -81,7 +81,9 @@ class Matcher:
             out += self._words(text, ocr)
         for pattern, kind in self.initials:
             group = "v" if "v" in pattern.groupindex else 0
-            out += [Span(m.start(group), m.end(group), kind, 0.8, "initials") for m in pattern.finditer(text)]
+            for m in pattern.finditer(text):
+                if text[max(0, m.start(group) - 2) : m.start(group)] != ", ":  # "Jane Roe, M.D."
+                    out.append(Span(m.start(group), m.end(group), kind, 0.8, "initials"))
         return out
 
     def _words(self, text: str, ocr: bool) -> list[Span]:
@@ -90,6 +92,7 @@ class Matcher:
         words = known_words()
         tokens = list(re.finditer(r"[\w|!$'’]+" if ocr else WORD, text))
         hits: set[int] = set()
+        doubtful: dict[int, tuple[str, float]] = {}
         for i, m in enumerate(tokens):
             word = normal(m[0])
             bare = word.removesuffix("'s").removesuffix("'")
@@ -101,18 +104,30 @@ class Matcher:
             if hit[1] < 1 and words.word(bare):
                 continue  # another word of the language, not this name misspelt
             known = words.word(bare) or bare in self.grey or bare in words.eponyms
-            if hit[1] == 1.0 and known and is_term(text, m.start(), m.end(), listed=True):
+            beside = any(normal(tokens[k][0]) in self.kinds for k in (i - 1, i + 1) if 0 <= k < len(tokens))
+            if hit[1] == 1.0 and known and not beside and is_term(text, m.start(), m.end(), listed=True):
+                continue
+            if bare in self.grey and not _stands_as_name(text, m.start(), m.end()):
+                doubtful[i] = hit
                 continue
             rule = "listed" if hit[1] == 1.0 else "listed, misspelt" if hit[1] > 0.8 else "listed, misread"
             out.append(Span(m.start(), m.end(), self.kinds[hit[0]], hit[1], rule))
             hits.add(i)
+        for i, hit in doubtful.items():
+            if i - 1 in hits or i + 1 in hits:
+                out.append(Span(*tokens[i].span(), self.kinds[hit[0]], hit[1], "listed, beside another"))
         for i, m in enumerate(tokens):
             beside = i - 1 in hits or i + 1 in hits
             if (kind := self.short.get(normal(m[0]))) and (
                 beside or (m[0].istitle() and normal(m[0]) not in words.medical)
             ):
                 out.append(Span(m.start(), m.end(), kind, 0.9, "listed"))
-            elif beside and len(m[0]) == 1 and m[0].isupper() and _initial_stands(text, m.start(), m.end()):
+            elif (
+                beside
+                and len(m[0]) == 1
+                and m[0].isalpha()
+                and _initial_stands(text, m.start(), m.end(), i + 1 in hits)
+            ):
                 out.append(
                     Span(
                         m.start(), m.end() + (text[m.end() : m.end() + 1] == "."), "name", 0.8, "initial beside a name"
@@ -127,8 +142,22 @@ class Matcher:
         return max(found, key=lambda s: s.certainty) if found else None
 
 
-def _initial_stands(text: str, start: int, end: int) -> bool:
-    after = text[end : end + 2]
+def _stands_as_name(text: str, start: int, end: int) -> bool:
+    """Whether a word that is an everyday word too has a capital that no sentence's beginning gave it."""
+    before = text[:start].rstrip(" \t")
+    return (
+        text[start].isupper()
+        and not text[start:end].isupper()
+        and before[-1:] not in {"", ".", ":", "\n", "!", "?", ";"}
+    )
+
+
+def _initial_stands(text: str, start: int, end: int, first: bool) -> bool:
+    after = text[end : end + 3]
+    if not first and text[start] == "A" and after[:1] == " " and text[:start].rstrip(" \t")[-1:] in {".", "", "\n"}:
+        return False  # the article
+    if re.match(r"\.\s?D", after, re.IGNORECASE) or (text[start].islower() and after[:1] != "."):
+        return False
     return not after[:1].isalnum() and text[max(0, start - 1) : start] in {"", " ", "^", ",", "."}
 
 

@@ -20,6 +20,7 @@ _CREDENTIALS = re.compile(
     r",?\s*\b(?:M\.\s?D\.|MD|D\.\s?O\.|Ph\.?\s?D\.?|R\.?N\.?|MBBS|MBChB|FRCR|FACR|FRCP|NP|PA-C|RT\(R\)|R\.?T\.?|DDS|"
     r"DPM|FNP|ARNP|CNP|MRCP)(?![\w-])"
 )
+_LOWER_CREDENTIALS = re.compile(r",\s*(?:m\.\s?d\.|md|d\.\s?o\.|ph\.?\s?d\.?|r\.?n\.?|mbbs|frcr|facr|frcp)(?![\w-])")
 _BY = (
     r"(?:electronically\s+)?(?:dictated|signed|read|interpreted|reviewed|performed|ordered|requested|transcribed|"
     r"verified|approved|referred|"
@@ -56,6 +57,7 @@ _CUE = re.compile(rf"\b(?:(?P<doctor>{_BY}|{_TO}|{_ROLES})|(?:{_PATIENT}))[,]?\s
 _PARTICLES = frozenset(
     "van von der den de di da del della la le los las du dos das al el bin ibn ben ter ten zu y st san o mc mac".split()  # noqa: SIM905
 )
+MODALS = frozenset({"may", "will", "grant", "mark"})
 _CARET = re.compile(r"[\w'’.,-]+(?: [\w'’.-]+){0,2}(?:\^+[\w'’.-]*(?: [\w'’.-]+)?){1,4}")
 _COMMA = re.compile(r"(?<![\w.])([^\W\d_][\w'’-]+),\s?([^\W\d_][\w'’-]*)(?:\s([^\W\d_])\b\.?)?(?!\w)")
 _INITIALS_FIRST = re.compile(
@@ -73,6 +75,8 @@ def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
     starts = {m.start(): i for i, m in enumerate(tokens)}
     shape = _Shape(text, tokens, upper, field)
     for m in _TITLE.finditer(text):
+        if shape.modality(m):
+            continue
         if (span := shape.run(m.end(), starts, strong=True)) is not None:
             yield Span(*span, "doctor" if m["doctor"] else "name", 0.95, "title")
     for m in _LABEL.finditer(text):
@@ -81,7 +85,7 @@ def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
     for m in _CUE.finditer(text):
         if (span := shape.run(m.end(), starts, strong=False)) is not None:
             yield Span(*span, "doctor" if m["doctor"] else "name", 0.85, "cue")
-    for m in _CREDENTIALS.finditer(text):
+    for m in (_LOWER_CREDENTIALS if shape.lower else _CREDENTIALS).finditer(text):
         if (span := shape.back(m.start())) is not None:
             yield Span(*span, "doctor", 0.95, "credentials")
     for m in _CARET.finditer(text):
@@ -101,23 +105,35 @@ class _Shape:
         self.flat = upper or self.lower  # case says nothing
         self.titled = not self.flat and self._titled()
 
+    def modality(self, title: re.Match[str]) -> bool:
+        """Whether "MR" or "MS" means magnetic resonance or a disease: no point behind it, a word of medicine next."""
+        after = WORD.match(self.text, title.end())
+        shown = title[0].strip().lower()
+        return shown in {"mr", "ms"} and after is not None and after[0].lower() in self.words.medical
+
     def _titled(self) -> bool:
         long = [m[0] for m in self.tokens if len(m[0]) > 3]
         return len(long) > 2 and sum(w[0].isupper() for w in long) / len(long) > 0.7
 
-    def _nameable(self, i: int, strong: bool) -> bool:
-        """Whether the i-th word may belong to a name that has been announced."""
+    def _nameable(self, i: int, strong: bool, follows: bool = False) -> bool:
+        """Whether the i-th word may belong to a name that has been announced.
+
+        strong   by a title or a label, so that any word may be the name
+        follows  another part of the name stands before
+        """
         word = self.tokens[i][0]
         low = word.lower().replace("’", "'").removesuffix("'s")
-        if low in self.words.function or (
-            low in self.words.medical and not (strong and word[0].isupper() and not self.flat and self.words.name(low))
-        ):
+        shown = word[0].isupper() and not self.flat
+        if low in self.words.function and not (low in MODALS and shown and (strong or follows)):
             return False
         if self.flat:
-            return self.words.name(low) or not self.words.word(low)
-        if not word[0].isupper():
+            medical = low in self.words.medical and low not in self.words.given
+            return strong or (not medical and (self.words.name(low) or not self.words.word(low)))
+        if not shown:
             return False
-        return self.words.name(low) or not self.words.word(low) or (strong and not self._begins(i))
+        if low in self.words.medical:
+            return strong or self.words.name(low)
+        return strong or follows or self.words.name(low) or not self.words.word(low)
 
     def run(self, at: int, starts: dict[int, int], strong: bool) -> tuple[int, int] | None:
         """The name that begins at a place: up to five words, initials and particles among them."""
@@ -131,7 +147,7 @@ class _Shape:
         while i < len(self.tokens) and i - first < 6:
             token = self.tokens[i]
             gap = self.text[self.tokens[i - 1].end() : token.start()] if i > first else ""
-            if i > first and not re.fullmatch(r"\.?[ \t]+|-|, ?|\.|\^+", gap):
+            if i > first and not re.fullmatch(r"\.?[ \t]+['’]?|-|, ?|\.|\^+", gap):
                 break
             if gap.startswith(".") and len(self.tokens[i - 1][0]) > 2:
                 break
@@ -139,15 +155,17 @@ class _Shape:
                 break
             low = token[0].lower()
             if len(low) == 1 and (token[0].isupper() or self.lower) and (last is not None or i == first):
-                if self.lower and last is not None and self.text[token.end() : token.end() + 1] != ".":
+                bare = last is not None and self.text[token.end() : token.end() + 1] != "."
+                if self.lower and bare and (i + 1 == len(self.tokens) or not self._follows(i + 1)):
                     break
                 last = i if last is not None else last
                 i += 1
                 continue
-            if low in _PARTICLES and i + 1 < len(self.tokens):
+            if low in _PARTICLES and i + 1 < len(self.tokens) and (count or self._follows(i + 1, strong)):
                 i += 1
                 continue
-            if not self._nameable(i, strong):
+            held = i > first and self.tokens[i - 1][0].lower() in _PARTICLES and token[0][0].isupper() and not self.flat
+            if not held and not self._nameable(i, strong and not (self.flat and count), count > 0):
                 break
             last, count = i, count + 1
             i += 1
@@ -159,6 +177,10 @@ class _Shape:
         if count == 1 and is_term(self.text, self.tokens[last].start(), end):
             return None
         return self.tokens[first].start(), end
+
+    def _follows(self, i: int, strong: bool = False) -> bool:
+        """Whether the i-th word can stand behind a middle initial or a particle."""
+        return self.tokens[i][0].lower() in _PARTICLES or self._nameable(i, strong)
 
     def back(self, at: int) -> tuple[int, int] | None:
         """The name that ends before a place: capitalised words and initials."""
@@ -174,7 +196,7 @@ class _Shape:
             ):
                 break
             low = token[0].lower()
-            if len(low) == 1 or low in _PARTICLES or self._nameable(i, strong=True):
+            if len(low) == 1 or low in _PARTICLES or self._nameable(i, strong=i == last or not self.flat):
                 first = i if len(low) > 1 or i < last else first
                 i -= 1
                 continue
@@ -210,6 +232,7 @@ class _Shape:
                 shown
                 and both
                 and sure
+                and not {one, two} & words.function
                 and one not in words.medical
                 and two not in words.medical
                 and len(one) > 1
@@ -271,7 +294,7 @@ class _Shape:
                     yield Span(m.start(), m.end(), "name", 0.6, "given name")
                 continue
             if self.flat or self.titled:
-                if not known and ((self.words.name(low) and low not in self.words.eponyms) or self._unlike(low)):
+                if not known and low not in self.words.eponyms and (self.words.name(low) or self._unlike(low)):
                     yield Span(m.start(), m.end(), "name", 0.65, "no word")
                 continue
             if word.isupper() and len(word) <= 5 and not self.words.name(low):

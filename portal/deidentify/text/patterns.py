@@ -33,6 +33,9 @@ _ZIP = r"\d{5}(?:-\d{4})?"
 _POSTCODE = r"[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}"
 _PLACE = rf"{_CAP}(?:[\s-]{_CAP}){{0,3}}"
 ADDRESS = [
+    rf"\b\d{{1,6}}[A-Za-z]?\s+(?:{_CAP}\s+){{0,4}}{_CAP}"
+    rf"(?:,?\s+(?:Apt|Suite|Ste|Unit|Flat|Apartment|Room|Rm|#)\.?\s*#?\w+)?,\s+{_PLACE},\s+{_STATE},?\s+{_ZIP}",
+    rf"\b\d{{1,4}}[A-Za-z]?\s+(?:{_CAP}\s+){{1,3}}{_CAP},\s+{_PLACE},?\s+{_POSTCODE}",
     rf"\b\d{{1,6}}[A-Za-z]?\s+(?:[NSEW]\.?\s+|(?:North|South|East|West)\s+)?(?:{_CAP}\s+){{1,4}}(?:{_STREETS})\b\.?"
     rf"(?:,?\s+(?:Apt|Suite|Ste|Unit|Flat|Apartment|Room|Rm|#)\.?\s*#?\w+)?"
     rf"(?:,?\s+{_PLACE},?\s+{_STATE},?\s+{_ZIP}|,?\s+{_PLACE},?\s+{_POSTCODE}|,?\s+{_PLACE},\s*{_STATE}\b)?",
@@ -48,29 +51,6 @@ _LABELLED_ADDRESS = (
     r"(?:home |mailing |street |patient )?address(?: is)?\s*[:=]?\s*(?P<v>\d[^\n;]{5,90}?)(?=\.\s|"
     r"\.?$|;|\n|\s+(?:phone|tel|mrn|dob)\b)"
 )
-_FACILITY = (
-    r"Hospitals?|Clinics?|Clinique|Klinik(?:um)?|Krankenhaus|Spital|Infirmary|Sanatorium|Hospice|Hôpital|"
-    r"Medical (?:Cent(?:er|re)|Group|Associates|Campus|School|College|Foundation|Practice|Arts)|"
-    r"Health (?:Cent(?:er|re)|System|Services|Network|Partners|Board|Trust)|Healthcare|"
-    r"(?:Imaging|Cancer|Heart|Breast|Surgery|Surgical|Radiology|Diagnostic|Oncology|Trauma|Rehabilitation|Nursing|"
-    r"Care|Treatment|Womens?|"
-    r"Children'?s|Eye|Dialysis|Wellness) (?:Cent(?:er|re)|Institute|Associates|Clinic|Partners|Services|Group|Home)|"
-    r"Urgent Care|Radiology|NHS (?:Foundation )?Trust|Institute|Polyclinic|Surgery Center|VAMC|Nursing Home"
-)
-_QUALIFIER = (
-    r"General|Memorial|Regional|Community|University|County|District|Children'?s|Women'?s|Veterans|Methodist|"
-    r"Baptist|Presbyterian|Lutheran|"
-    r"Adventist|Jewish|Catholic|Mercy|Sacred|Heart|Our|Lady|Saint|St|Mount|Mt|Royal|National|State|City|Central|"
-    r"North|South|East|West|Northern|"
-    r"Southern|Eastern|Western|Valley|Hills?|Lakes?|Park|Bay|River|Teaching|Medical|College|Health|Infirmary|of|the|"
-    r"and|&|at|for|de|la|del"
-)
-HOSPITAL = [
-    rf"\b(?:(?:The|St\.?|Saint|Mount|Mt\.?)\s+)?(?:(?:{_CAP}|&|of|the|and|for|at|de|la|"
-    rf"St\.)[\s-]+){{1,6}}(?:{_FACILITY})\b(?:\s+(?:of|at)\s+(?:the\s+)?{_PLACE})?",
-    rf"\b(?:University|Hospital|Klinikum|Krankenhaus|Klinik|Spital|Hôpital|Hospices|Clinique|Institute|College|"
-    rf"Centre)\s+(?:of|for|am|an|der|im|St\.|Saint|de|de la|du|des)\s+{_PLACE}(?:\s+(?:{_FACILITY}))?",
-]
 FORMS: list[tuple[str, str, float, str]] = [
     ("email", r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+", 0.99, "e-mail address"),
     ("url", r"\b(?:https?://|www\.)[^\s<>\"')]+", 0.95, "web address"),
@@ -80,18 +60,19 @@ FORMS: list[tuple[str, str, float, str]] = [
               r"extension)\s*\d{1,6})?(?!\w)", 0.95, "telephone number"),
     ("phone", r"(?<![\w.-])(?:1[-. ])?\(?\d{3}\)?[-. ]\s?\d{3}[-. ]\d{4}(?:\s*,?\s*(?:x|ext\.?|"
               r"extension)\s*\d{1,6})?(?![\w-])", 0.95, "telephone number"),
-    ("phone", r"(?<![\w.-])\(?0\d{2,5}\)?[\s/-]\s?\d{3,5}(?:[\s-]\d{2,5}){0,3}(?![\w-])", 0.85, "telephone number"),
+    ("phone", r"(?<![\w.-])\(?0\d{2,5}\)?[\s/-]\s?\d{3,8}(?:[\s-]\d{2,5}){0,3}(?![\w-])", 0.85, "telephone number"),
     ("id", r"(?<![\d.,+-])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", 0.7, "network address"),
 ]  # fmt: skip
 _VALUE = r"(?P<v>[A-Z0-9](?:[\w./-]*[\w])?)"
 LABELLED: list[tuple[str, str, str]] = [
-    ("accession", rf"\b(?:accession|acc|accn|access)\.?\s*(?:number|num|no\.?|nr\.?|#|id)?\s*(?:is|"
+    ("accession", rf"\b(?:accession|acc|accn|access)(?![A-Za-z0-9])\.?\s*(?:number|num|no\.?|nr\.?|#|id)?\s*(?:is|"
                   rf"[:#=])?\s*#?\s*{_VALUE}", "accession number"),
     ("id", rf"\b(?:(?:patient|pat|pt|hospital|case|chart|record|unit|medical\s+record|med\.?\s?rec\.?|insurance|"
            rf"policy|member|account|acct|admission|encounter|visit|order|placer|filler|requisition|study|exam|"
            rf"examination|specimen|serial|device|licen[cs]e|passport|nhs|ssn|health)\s*)(?:id|identifier|number|num|"
            rf"no\.?|nr\.?|#)\s*(?:is|[:#=])?\s*#?\s*{_VALUE}", "labelled number"),
-    ("id", rf"\b(?:mrn?|m\.r\.n\.|ssn|uhid|pid|nhs|ipp|hrn|csn|fin|npi|dea)\s*(?:number|num|no\.?|#)?\s*(?:is|"
+    ("id", rf"\b(?:mrn?|m\.r\.n\.|ssn|uhid|pid|nhs|ipp|hrn|csn|fin|npi|dea)(?![A-Za-z0-9])\s*(?:number|num|no\.?|"
+           rf"#)?\s*(?:is|"
            rf"[:#=])?\s*#?\s*{_VALUE}", "labelled number"),
     ("phone", r"\b(?:phone|tel(?:ephone)?|fax|mobile|cell(?:ular)?|pager|beeper|call(?:back)?|contact|"
               r"ext(?:ension)?|page[dr]?)\.?(?:\s*(?:number|no\.?|#|at|on|"
@@ -110,17 +91,13 @@ _CLINICAL_NUMBER = re.compile(
     re.IGNORECASE,
 )
 
-_forms = [(kind, re.compile(form, re.ASCII if kind != "phone" else 0), sure, rule) for kind, form, sure, rule in FORMS]
+_forms = [(kind, re.compile(form, re.IGNORECASE), sure, rule) for kind, form, sure, rule in FORMS]
 _labelled = [(kind, re.compile(form, re.IGNORECASE), rule) for kind, form, rule in LABELLED]
 _addresses = [re.compile(form) for form in ADDRESS]
-_addresses_any = [re.compile(form, re.IGNORECASE) for form in ADDRESS[:1] + ADDRESS[2:3]]
-_hospitals = [re.compile(form) for form in HOSPITAL]
-_not_facility = re.compile(
-    rf"(?:{_QUALIFIER}|{_FACILITY}|The|This|Our|Same|Other|Outside|Another|Any|Local)", re.IGNORECASE
-)
+_addresses_any = [re.compile(form, re.IGNORECASE) for form in ADDRESS]
 
 
-def by_form(text: str, upper: bool = False) -> Iterator[Span]:
+def by_form(text: str, flat: bool = False) -> Iterator[Span]:
     """Identifiers of a text that their form gives away, possibly over one another."""
     digits = any(c.isdigit() for c in text)
     for kind, pattern, sure, rule in _forms:
@@ -131,49 +108,12 @@ def by_form(text: str, upper: bool = False) -> Iterator[Span]:
             for m in pattern.finditer(text):
                 if sum(c.isdigit() for c in m["v"]) >= 2:
                     yield Span(*m.span("v"), kind, 0.95, rule)
-        for pattern in _addresses_any if upper else _addresses:
+        for pattern in _addresses_any if flat else _addresses:
             yield from (Span(m.start(), m.end(), "address", 0.9, "address") for m in pattern.finditer(text))
         for m in _AGE.finditer(text):
             group = next(g for g in "vwx" if m[g])
             yield Span(*m.span(group), "age", 0.9, "age over 89")
         yield from _codes(text)
-    shown = text.title() if upper else text
-    if len(shown) == len(text):
-        for pattern in _hospitals:
-            for m in pattern.finditer(shown):
-                start = m.start() + _lead(m[0])
-                if m.end() - start > 3 and _names_one(shown[start : m.end()]):
-                    yield Span(start, m.end(), "hospital", 0.9, "facility")
-
-
-_LEADING = re.compile(
-    r"^(?:(?:The|At|In|From|To|And|Of|For|By|Outside|Prior|Previous|Compared|Comparison|Transferred|Admitted|"
-    r"Performed|Study|Exam|Dr|MD|"
-    r"This|Patient|Seen|Referred|Sent|Done|Obtained|Report|Name|Location|Site|Institution|Facility|Ct|Mri|Mr|Us|Xr|"
-    r"the|of|at|and|for)\b[\s:.,-]*)+"
-)
-
-
-def _lead(found: str) -> int:
-    """How many characters before the name belong to the sentence."""
-    match = _LEADING.match(found)
-    return match.end() if match else 0
-
-
-def _names_one(found: str) -> bool:
-    """Whether more than general words stand before the facility's kind."""
-    words = re.findall(r"[\w'’]+", found)
-    return len(words) >= 2 and not all(
-        re.fullmatch(r"(?:the|a|of|at|and|for|our|this|outside|local|university|general|children'?s|women'?s|"
-                     r"community|regional|"
-                     r"county|medical|health|care|center|centre|hospitals?|clinics?|breast|imaging|radiology|urgent|"
-                     r"cancer|surgery|institute|"
-                     r"nursing|home|emergency|department|diagnostic|services?|veterans|teaching|skilled|"
-                     r"rehabilitation|oncology|heart|eye|"
-                     r"orthop(?:a)?edics?|surgical|primary|outpatient|interventional|chest|neuro|pediatric|"
-                     r"musculoskeletal|body|abdominal|digital|computed)", w, re.IGNORECASE)
-        for w in words
-    )  # fmt: skip
 
 
 def _codes(text: str) -> Iterator[Span]:
@@ -184,4 +124,4 @@ def _codes(text: str) -> Iterator[Span]:
         if _CLINICAL_NUMBER.search(text[max(0, m.start() - 12) : m.start()]):
             continue
         if digits >= 5 or (digits >= 4 and letters and not re.fullmatch(r"(?:19|20)\d\d[a-z]?", m[0])):
-            yield Span(m.start(), m.end(), "id", 0.8, "long number")
+            yield Span(m.start(), m.end(), "id", 0.78, "long number")

@@ -14,7 +14,7 @@ WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _AFFIXES = re.compile(
     r"(?:retro|peri|para|sub|supra|infra|hyper|hypo|intra|inter|hemi|mid|non|pre|post|trans|dextro|levo|cardio|costo|"
     r"broncho|pneumo|hydro|osteo|radio|echo|endo|extra|juxta|poly|micro|macro|multi|bi|tri|un|de|re|mega|thoraco|"
-    r"veno|arterio|cranio|cerebro|spino|gastro|hepato|reno|uro|neo|anti|auto|super|ultra|pseudo|xero)(\w{4,})"
+    r"veno|arterio|cranio|cerebro|spino|gastro|hepato|reno|uro|neo|anti|auto|super|ultra|pseudo|xero)(\w{5,})"
 )
 _ENDINGS = re.compile(
     r"\w{4,}(?:itis|itides|osis|oses|otic|oma|omas|omata|ectomy|otomy|ostomy|plasty|emia|aemia|uria|ectasis|ectatic|"
@@ -45,7 +45,7 @@ class Words:
     @cached_property
     def medical(self) -> frozenset[str]:
         """Words of medicine and technique: they stay even beside names."""
-        return self._list("clinical") | self._list("medicine")
+        return (self._list("clinical") | self._list("medicine")) - self.eponyms
 
     @cached_property
     def surnames(self) -> frozenset[str]:

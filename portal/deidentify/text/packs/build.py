@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 from pydicom.sr import _concepts_dict
 
@@ -48,7 +49,7 @@ def coded(people: set[str]) -> set[str]:
     """Words of the coded meanings, but for those that are written as names."""
     found: set[str] = set()
     for scheme in SCHEMES:
-        for codes in _concepts_dict.concepts[scheme].values():
+        for codes in cast(dict[str, Any], _concepts_dict.concepts[scheme]).values():
             for meaning, _ in codes.values():
                 if "breed" in str(meaning):
                     continue  # animals, named after places and people
