@@ -7,39 +7,36 @@ from __future__ import annotations
 
 import threading
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import rapidocr
 from numpy.typing import NDArray
-from rapidocr import RapidOCR
-from rapidocr.ch_ppocr_rec import TextRecInput
-from rapidocr.utils.process_img import get_rotate_crop_image
 
 from portal.deidentify.pixels.shown import Grey
 
-MODELS = Path(rapidocr.__file__).parent / "models"
-DETECT, RECOGNISE = MODELS / "PP-OCRv6_det_small.onnx", MODELS / "PP-OCRv6_rec_small.onnx"
-ENGINE = f"rapidocr {rapidocr.__version__ if hasattr(rapidocr, '__version__') else ''} PP-OCRv6 small".replace(
-    "  ", " "
-)
+ENGINE = f"rapidocr {version('rapidocr')} PP-OCRv6 small"
 SURE = 0.9  # of a reading; below it the line is read upside down too
 Quad = NDArray[np.int32]  # (4, 2) corners x, y
 _lock = threading.Lock()
 
 
 @cache
-def _engine() -> RapidOCR:
+def _engine() -> Any:
+    from rapidocr import RapidOCR  # ONNX Runtime comes with it: web processes know this module and never read
+
+    models = Path(str(find_spec("rapidocr").origin)).parent / "models"  # type: ignore[union-attr]
     return RapidOCR(
         params={
             "Global.log_level": "error",
             "Global.use_cls": False,
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,  # a worker process is one core
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            "Det.model_path": str(DETECT),
-            "Rec.model_path": str(RECOGNISE),
+            "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
+            "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
             "Det.limit_type": "max",
             "Det.limit_side_len": 4096,
             "Det.box_thresh": 0.4,
@@ -73,6 +70,8 @@ def recognise(picture: Grey, quads: list[Quad]) -> list[tuple[str, float]]:
 
 def _strip(picture: Grey, quad: Quad) -> NDArray[np.uint8]:
     """The line's pixels in three channels, lying."""
+    from rapidocr.utils.process_img import get_rotate_crop_image
+
     strip: Any = get_rotate_crop_image(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), quad.astype(np.float32))
     return np.asarray(strip)
 
@@ -81,5 +80,7 @@ def _texts(strips: list[NDArray[np.uint8]]) -> list[tuple[str, float]]:
     if not strips:
         return []
     with _lock:
+        from rapidocr.ch_ppocr_rec import TextRecInput
+
         read = _engine()._load_rec_model()(TextRecInput(img=strips, return_word_box=False))
     return [(text.strip(), float(score)) for text, score in zip(read.txts, read.scores, strict=True)]
