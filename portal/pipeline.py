@@ -7,6 +7,10 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.received": ("portal.deidentify.tasks.deidentify_receipt",),
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
+    "deidentify.look_asked": ("portal.deidentify.tasks.answer_look",),
+    "deidentify.pixels_kept": ("portal.deidentify.tasks.show_again",),
+    "deidentify.term_taught": ("portal.deidentify.tasks.teach_term",),
+    "deidentify.done_again": ("portal.archive.tasks.replace_receipt",),
     "archive.study_settled": (
         "portal.check.tasks.begin_check",
         "portal.archive.tasks.measure_study",

@@ -174,6 +174,7 @@ CELERY_BEAT_SCHEDULE = {
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "due work with peers": {"task": "portal.peers.tasks.run_due", "schedule": 5.0},
     "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
+    "forget pictures of text": {"task": "portal.deidentify.tasks.forget_looks", "schedule": 900.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
     "forget workitem reports": {"task": "portal.read.tasks.forget_reports", "schedule": 3600.0},

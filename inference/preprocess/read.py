@@ -14,6 +14,7 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
+from inference.preprocess import fiducials
 from inference.preprocess.errors import (
     ImageError,
     NoContrast,
@@ -146,6 +147,7 @@ def _check_size(ds: FileDataset, name: str, limits: Limits) -> None:
 def _factor(ds: FileDataset, stored: NDArray[Any], least: tuple[int, int] | None) -> int:
     """By how much the stored values may be averaged before they are displayed; 1 where that would change them."""
     whole = "PixelPaddingValue" in ds or "ModalityLUTSequence" in ds or "VOILUTSequence" in ds
+    whole = whole or bool(fiducials.boxes(ds))
     grey = stored.ndim == 2 and str(ds.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
     if least is None or whole or not grey or str(ds.get("VOILUTFunction", "LINEAR") or "LINEAR") == "SIGMOID":
         return 1
@@ -160,10 +162,14 @@ def _display(ds: FileDataset, stored: NDArray[Any], name: str, warnings: list[st
         warnings.append("colour image, luminance used")
         top = float(np.iinfo(stored.dtype).max) if stored.dtype.kind in "ui" else 1.0
         grey = stored[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+        if (hidden := fiducials.mask(ds, grey.shape)) is not None:
+            grey[hidden] = 0
         return _finish(grey / top, name)
     if stored.ndim != 2:
         raise Unsupported(f"{name}: pixels of shape {stored.shape}, one plane is expected")
     padding = _padding(ds, stored)
+    if (hidden := fiducials.mask(ds, stored.shape)) is not None:
+        padding = hidden if padding is None else padding | hidden
     values = apply_modality_lut(stored, ds) if "ModalityLUTSequence" in ds else _rescaled(ds, stored)
     if not np.isfinite(values).all():
         raise NotFinite(f"{name}: has values that are not finite")

@@ -50,6 +50,32 @@ def store_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     return receipt
 
 
+def replace_receipt(receipt_id: uuid.UUID | str) -> bool:
+    """Put the newly cleaned file of an archived receipt in the place of its instance's file; False when none waits.
+
+    The image is the same with less of it covered, so its UIDs, frames and size must be the same. Twice has the effect
+    of once: the staged copy goes after the commit.
+    """
+    receipt = Receipt.objects.get(pk=receipt_id)
+    staged = storage.staged_name(f"{receipt.pk}-again")
+    try:
+        with local_copy(storage.archive(), staged) as path, transaction.atomic():
+            parsed = parse(path)
+            same = {"organisation": receipt.organisation_id, "sop_uid": parsed.sop_uid, "frames": parsed.frame_count}
+            instance = Instance.objects.select_for_update().get(**same)
+            for field in ("transfer_syntax", "headers", "size", "sha256", "frame_table"):
+                setattr(instance, field, _instance_values(instance.study, instance.series, parsed, "")[field])
+            instance.save()
+            Series.objects.filter(pk=instance.series_id).update(metadata=None, metadata_revision=0)
+            build_series_metadata(instance.series)
+            publish(storage.archive(), path, instance.name)
+    except FileNotFoundError:
+        return False
+    storage.archive().delete(staged)
+    log.info("archive.replaced", instance=instance.pk)
+    return True
+
+
 def settle_due_studies(limit: int = 200) -> int:
     """Settle the studies to which nothing came for STUDY_SETTLE_SECONDS. Returns how many."""
     quiet = timezone.now() - timedelta(seconds=settings.STUDY_SETTLE_SECONDS)

@@ -12,6 +12,12 @@ def store_receipt(receipt_id: str) -> None:
     actions.store_receipt(receipt_id)
 
 
+@identity_task
+def replace_receipt(receipt_id: str) -> None:
+    """Put the newly cleaned file of a receipt in the place of the archived one."""
+    actions.replace_receipt(receipt_id)
+
+
 @short_task
 def settle_studies() -> None:
     """Close the studies to which nothing more came (beat, every two seconds)."""

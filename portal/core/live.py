@@ -26,6 +26,7 @@ SCHEMA: dict[str, frozenset[str]] = {
     "study.arrived": frozenset({"study_uid", "state"}),
     "receipt.changed": frozenset({"id", "state", "reason"}),
     "input.alert": frozenset({"id", "study_uid", "state"}),
+    "pixels.changed": frozenset({"id", "state"}),
     "run.progress": frozenset({"run", "study_uid", "function", "progress", "stage"}),
     "run.finished": frozenset({"run", "study_uid", "state"}),
     "return.changed": frozenset({"id", "state"}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -12,11 +12,13 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import rules, terms, vault
+from portal.deidentify import pixels, rules, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, Keys, patient_key
 from portal.deidentify.models import DeidentificationReport
+from portal.deidentify.pixels import Looked, NotCovered, NotShown, review
+from portal.deidentify.pixels.where import Box
 from portal.deidentify.profile import NAME, VERSION, Outcome, deidentify
 from portal.deidentify.table import Options
 from portal.ingest.actions import set_aside
@@ -42,11 +44,18 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
     try:
         with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
-            keys, rule, outcome = clean(found, receipt)
-            publish(storage.archive(), staged_name(receipt.pk), found.dataset, found)
-            _finish(receipt, found, keys, rule, outcome)
+            seen = pixels.seen(found, receipt.source.privacy)
+            keys, rule, outcome = clean(found, receipt, pixels.texts(seen))
+            looked = pixels.judged(found, seen, outcome.lists)
+            with pixels.cleaned(found, looked, keys.days) as clean_copy:
+                publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
+            _finish(receipt, found, keys, rule, outcome, looked)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
+    except NotShown as error:
+        set_aside(receipt, "pixels_not_read", f"No decoder can show them ({error}).")
+    except NotCovered as error:
+        set_aside(receipt, "pixels_not_covered", f"They hold text and cannot be written anew ({error}).")
     except Damaged as error:
         set_aside(receipt, error.reason, error.detail)
     except IntegrityError:
@@ -57,11 +66,29 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     return receipt
 
 
-def _finish(receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome) -> None:
+def clean_again(receipt: Receipt, name: str, shown: Collection[Box]) -> None:
+    """Write the clean copy of a receipt's file anew under `name`, with fiducials at `shown` left away.
+
+    Raises LandingFile.DoesNotExist when the original has gone, and what deidentify_receipt turns into quarantine.
+    """
+    landed = LandingFile.objects.get(receipt_id=receipt.pk)
+    with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
+        seen = pixels.seen(found, receipt.source.privacy)
+        keys, _, outcome = clean(found, receipt, pixels.texts(seen))
+        looked = pixels.judged(found, seen, outcome.lists)
+        with pixels.cleaned(found, looked.without(shown) if looked else None, keys.days) as clean_copy:
+            publish(storage.archive(), name, found.dataset, clean_copy)
+
+
+def _finish(
+    receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome, looked: Looked | None
+) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
         terms.remember(keys.organisation, keys.patient, outcome.lists)
-        _report(receipt, rule, outcome)
+        _report(receipt, rule, outcome, looked)
+        if looked:
+            review.ask(receipt, looked)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
@@ -134,7 +161,7 @@ def uid_kinds(dataset: Dataset, originals: Mapping[str, str]) -> dict[str, tuple
     return out
 
 
-def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> None:
+def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome, looked: Looked | None) -> None:
     values: dict[str, Any] = {
         "organisation_id": receipt.organisation_id,
         "profile": f"{NAME} ({receipt.source.privacy})"[:40],
@@ -143,6 +170,7 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome) -> No
         "standardised": sorted(rule.values) if rule else [],
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
+        "pixels": looked.report() if looked else {},
         "found": outcome.found,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

@@ -1,10 +1,14 @@
 """The identity vault (schema `identities`, one role may read it) and the report of what was removed."""
 
+import uuid
+from typing import ClassVar
+
 import pghistory
 from django.db import models
 from django.utils import timezone
 
-from portal.accounts.models import Organisation
+from portal.accounts.models import Organisation, User
+from portal.core.states import StateModel, Table
 from portal.ingest.models import Receipt
 
 
@@ -93,8 +97,78 @@ class DeidentificationReport(models.Model):
     standardised = models.JSONField(default=list)  # keywords that a header rule set
     actions = models.JSONField(default=list)  # [path of tags, action code, PS3.15 row]
     counts = models.JSONField(default=dict)  # action code → number of elements
+    pixels = models.JSONField(default=dict)  # what was read and covered in the image; see pixels.clean.Looked.report
     found = models.JSONField(default=dict)  # "kind: rule" of the text finder → how often
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return f"de-identification of {self.receipt_id}"
+
+
+class PixelCrop(models.Model):
+    """What a question about pixels is about: encrypted, the picture of a line of text and how it was read."""
+
+    question_id = models.BigIntegerField(unique=True)
+    content = models.BinaryField()  # Fernet over JSON: {"text", "png" (base64)}
+
+    class Meta:
+        db_table = '"identities"."pixel_crop"'
+
+    def __str__(self) -> str:
+        return f"crop of question {self.question_id}"
+
+
+@pghistory.track()
+class PixelQuestion(StateModel):
+    """A covered line of text that a person should decide about: where it is and what was guessed, not what it says."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "Waits for a decision"
+        COVERED = "covered", "Stays covered"
+        KEPT = "kept", "Comes back"
+        RESTORED = "restored", "Shown again"
+        FAILED = "failed", "Could not be brought back"
+
+    TRANSITIONS: ClassVar[Table] = {
+        "open": frozenset({"covered", "kept"}),
+        "covered": frozenset({"kept"}),
+        "kept": frozenset({"restored", "failed"}),
+        "failed": frozenset({"kept", "covered"}),
+    }
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="pixel_questions")
+    box = models.JSONField()  # x0, y0, x1, y1 of the fiducial
+    frame = models.PositiveIntegerField(default=0)  # on which it was read; it is covered on all
+    kind = models.CharField(max_length=12)  # the guess
+    certainty = models.FloatField()
+    rule = models.CharField(max_length=40)
+    learn = models.BooleanField(default=False)  # the decision holds for this text in later scans too
+    decided_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["receipt", "box"], name="one_question_a_box")]
+        indexes = [models.Index(fields=["organisation", "state", "-created_at"], name="pixel_question_newest")]
+
+    def __str__(self) -> str:
+        return f"question {self.pk} ({self.state})"
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), fields=["id", "organisation", "user", "questions", "at"], model_name="PixelLookEvent"
+)
+class PixelLook(models.Model):
+    """Who asked to see which lines of text, and, sealed for the browser that asked, the identity zone's answer."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
+    user = models.ForeignKey(User, on_delete=models.PROTECT)
+    questions = models.JSONField()  # keys
+    reply_key = models.BinaryField()
+    letter = models.BinaryField(default=b"")  # empty: not answered yet, or forgotten
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"look of {self.user_id} at {len(self.questions)}"

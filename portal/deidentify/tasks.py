@@ -1,10 +1,35 @@
 """Tasks of the identity zone."""
 
-from portal.core.tasks import identity_task
+from portal.core.tasks import identity_task, short_task
 from portal.deidentify import actions
+from portal.deidentify.pixels import review
 
 
 @identity_task
 def deidentify_receipt(receipt_id: str) -> None:
     """Make the clean copy of a received file."""
     actions.deidentify_receipt(receipt_id)
+
+
+@identity_task
+def answer_look(look_id: str) -> None:
+    """Seal the pictures that a person asked to see."""
+    review.answer(look_id)
+
+
+@identity_task
+def show_again(question_pk: str) -> None:
+    """Bring the original pixels of a line back."""
+    review.show_again(int(question_pk))
+
+
+@identity_task
+def teach_term(question_pk: str) -> None:
+    """Put the text of a decided line on the organisation's lists."""
+    review.teach(int(question_pk))
+
+
+@short_task
+def forget_looks() -> None:
+    """Remove letters that nobody can open any more (beat, hourly)."""
+    review.forget()

@@ -1,3 +1,11 @@
-from django.urls import URLPattern
+"""Addresses of the review of pixels."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from portal.deidentify.pixels import views
+
+urlpatterns = [
+    path("pixels/", views.pixel_questions, name="pixel_questions"),
+    path("pixels/decide/", views.pixel_decide, name="pixel_decide"),
+    path("pixels/look/<uuid:pk>/", views.pixel_look, name="pixel_look"),
+]

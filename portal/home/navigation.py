@@ -37,6 +37,7 @@ PAGES: tuple[Page, ...] = (
     Page("Scans", "functions", "Functions", "brain-circuit", _for(Role.ENGINEER, Role.COORDINATOR, Role.AUDITOR)),
     Page("Doors", "receipts", "Received", "inbox", _for(Role.PACS_ADMIN)),
     Page("Doors", "quarantine", "Quarantine", "shield-alert", _for(Role.PACS_ADMIN)),
+    Page("Doors", "pixel_questions", "Text in images", "scan", _for(Role.PACS_ADMIN)),
     Page("Doors", "input_alerts", "Input alerts", "flag", _for(Role.PACS_ADMIN, Role.COORDINATOR, Role.ENGINEER)),
     Page("Doors", "input_check", "Input check", "shield-check", _for(Role.PACS_ADMIN, Role.ENGINEER)),
     Page("Doors", "sources", "Sources", "radio-tower", _for(Role.PACS_ADMIN)),

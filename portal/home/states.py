@@ -60,6 +60,9 @@ LOOKS: dict[str, Look] = {
     "kept": Look("agreed", "check", "Header kept"),
     "corrected": Look("agreed", "pencil", "Corrected"),
     "passed": Look("agreed", "circle-check", "As its header says"),
+    # text in images
+    "covered": Look("agreed", "shield-check", "Stays covered"),
+    "restored": Look("agreed", "eye", "Shown again"),
     # function versions
     "registered": Look("neutral", "circle-dashed", "Registered"),
     "commissioning": Look("waiting", "loader-circle", "In its test", True),

@@ -57,6 +57,8 @@ REASONS: dict[str, Reason] = {
     "no_room": Reason("The storage is full or cannot be written.", 0xA701, retry=False),
     "conflict": Reason("Another file with the same SOP Instance UID was received before.", 0x0111),
     "not_deidentified": Reason("The identity could not be removed safely.", 0x0110),
+    "pixels_not_read": Reason("The image cannot be decoded, so text burnt into it cannot be looked for.", 0x0110),
+    "pixels_not_covered": Reason("The image holds a name or a date, and it cannot be covered.", 0x0110),
     "not_archived": Reason("The archive refused the instance.", 0x0110),
     "missing_bulk": Reason("A value that the metadata refer to was not sent with them.", 0xA905, retry=False),
     "bad_archive": Reason("The zip file is damaged or is not what it seems.", 0xC004, retry=False),

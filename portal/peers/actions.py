@@ -13,11 +13,12 @@ from pydicom.uid import generate_uid
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
+from portal.core import letters as sealed
 from portal.core import live, outbox
 from portal.core.errors import Refused
 from portal.ingest.arrivals import LIVING, uid_digest
 from portal.ingest.models import Receipt, Source
-from portal.peers import client, sealed
+from portal.peers import client
 from portal.peers.models import Commitment, CommitmentItem, Fetch, Peer, StandingQuery, ZoneKey
 from portal.peers.rules import PAUSES, networks
 

@@ -21,6 +21,7 @@ from pydicom.dataset import Dataset
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.archive.models import Study
+from portal.core import letters as sealed
 from portal.core import live, outbox
 from portal.core.digests import keyed
 from portal.core.errors import Refused
@@ -29,7 +30,7 @@ from portal.deidentify import vault
 from portal.deidentify.keys import patient_key
 from portal.deidentify.restore import Unknown, identity_of
 from portal.ingest.models import Source
-from portal.peers import actions, client, sealed, store
+from portal.peers import actions, client, store
 from portal.peers.callers import Caller
 from portal.peers.models import Fetch, FetchedStudy, Peer, PeerQuery, PeerStudy, QueryLook, StandingQuery, ZoneKey
 from portal.peers.rules import PAUSES, date_range, earlier_studies, wanted_studies

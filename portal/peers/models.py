@@ -105,7 +105,7 @@ class StandingQuery(models.Model):
 class PeerQuery(StateModel):
     """One search at a peer. Holds no identity: what was asked and answered is sealed.
 
-    question  for the identity zone alone (peers/sealed.py)
+    question  for the identity zone alone (core/letters.py)
     answer    for the browser that asked: it alone holds the key
     """
 

@@ -6,3 +6,5 @@ PEER = {"name": "PACS 2", "ae_title": "PACS2", "host": "h", "port": "104", "kind
 PACS = {"name": "Peer 2", "ae_title": "PEER2", "port": "104", "privacy": "full", "most_associations": "1",
         "idle_seconds": "60", "priors": "0"}  # fmt: skip
 RULE = {"name": "Rule 2", "match": "PatientID = (.*)", "assign": "Modality = MG", "order": "5"}
+LINE = {"row": "pixel_question", "do": "cover"}
+OUT = {"to": "out_of_service"}

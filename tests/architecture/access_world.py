@@ -18,6 +18,7 @@ from portal.billing.models import LedgerEntry
 from portal.check.models import SeriesCheck, StudyCheck
 from portal.consensus.models import Truth
 from portal.core import storage
+from portal.deidentify.models import PixelLook, PixelQuestion
 from portal.export import gsps
 from portal.export.models import DataSet, Destination, Return
 from portal.export.returns.contents import headers
@@ -160,7 +161,21 @@ class World:
             verdict="mismatch", found="ct", probability=0.9,
             images=[{"sop_instance_uid": image.sop_uid, "category": "ct", "probability": 0.9}],
         )  # fmt: skip
+        line = PixelQuestion.objects.create(
+            organisation=lakeside,
+            receipt=receipt,
+            box=[1, 2, 30, 40],
+            kind="text",
+            certainty=0.4,
+            rule="x",
+            state="open",
+        )
+        looked = PixelLook.objects.create(
+            organisation=lakeside, user=self.people["dave"], questions=[line.pk], reply_key=b"0" * 32
+        )
         return {
+            "pixel_question": line.pk,
+            "pixel_look": looked.pk,
             "pacs": pacs.pk,
             "pacs_name": pacs.name,
             "peer_query": asked.pk,

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from tests.architecture.access_bodies import PACS, PEER, RULE, SOURCE, WIRE
+from tests.architecture.access_bodies import LINE, OUT, PACS, PEER, RULE, SOURCE, WIRE
 from tests.architecture.access_routes import (
     ALICE,
     ALL,
@@ -102,6 +102,9 @@ ROUTES: dict[str, Route] = {
     "input-alerts/": Route(get=RUNS, own=GET, shows="study_uid", seen_by=RUNS),
     "input-alerts/decide/": Route(post=DECIDES, body={"row": "alert", "do": "keep"}),
     "input-alerts/<pk>/": Route(get=RUNS, post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
+    "pixels/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
+    "pixels/decide/": Route(post=DAVE, body=LINE),
+    "pixels/look/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "pixel_look"}, body=LINE),
     "input-check/": Route(get=RUNS, own=GET),
     "ingest/sources/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "source"}, body=SOURCE),
     "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),
@@ -199,9 +202,7 @@ ROUTES: dict[str, Route] = {
     "runs/<run_id>/maps/": Route(post=RUNS, ids={"run_id": "run"}, body={"kind": "pm"}),
     "functions/<slug>/runs/": Route(get=REGISTRY, ids=FUNCTION),
     "functions/<slug>/runs/retry/": Route(post=RUNS, ids=FUNCTION, body={"row": "failed_run", "do": "retry"}),
-    "functions/<slug>/versions/<pk>/": Route(
-        post=ERIN, ids={"slug": "function", "pk": "version"}, body={"to": "out_of_service"}
-    ),
+    "functions/<slug>/versions/<pk>/": Route(post=ERIN, ids={"slug": "function", "pk": "version"}, body=OUT),
     "worklist/": Route(get=ALL, own=GET, shows="assignment", seen_by=ALICE),
     "worklist/next/": Route(post=ALL, own=POST),
     "read/<assignment>/": Route(get=ALICE, ids={"assignment": "assignment"}),

@@ -52,6 +52,7 @@ PAGES = [
     ("dave", "/ingest/"),
     ("dave", "/ingest/quarantine/"),
     ("dave", "/input-alerts/"),
+    ("dave", "/pixels/"),
     ("dave", "/input-check/"),
     ("dave", "/ingest/sources/"),
     ("dave", "/ingest/rules/"),

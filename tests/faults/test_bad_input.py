@@ -61,7 +61,9 @@ def test_every_file_of_pydicom_is_taken_or_set_aside(source: Source) -> None:
         with storage.archive().open(staged_name(receipt.pk)) as file:
             raw = file.read()
         after = pydicom.dcmread(io.BytesIO(raw))
-        assert after.get("PixelData") == before.get("PixelData"), path.name
+        covered = receipt.deidentification.pixels.get("covered")
+        same = after.get("PixelData") == before.get("PixelData")
+        assert same or covered, path.name
         name = str(before.get("PatientName", ""))
         if len(name) > 6 and name not in str(after.get("PatientName")):
             assert name.encode() not in raw, path.name

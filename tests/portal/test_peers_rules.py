@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.peers import sealed
+from portal.core import letters as sealed
 from portal.peers.rules import PAUSES, date_range, earlier_studies, fits, from_allowed, networks, wanted_studies
 from portal.peers.wire import Slots
 

@@ -14,7 +14,7 @@ from deploy.embedded.config import Home
 from portal.core.grants import apply_grants, audit_tables
 
 pytestmark = pytest.mark.django_db(transaction=True)
-IDENTITIES = ("vault_patient", "vault_uid", "landing_file")
+IDENTITIES = ("vault_patient", "vault_uid", "landing_file", "pixel_crop")
 
 
 def connect(variable: str) -> psycopg.Connection:

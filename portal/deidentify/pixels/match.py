@@ -1,0 +1,94 @@
+"""What a line of text in an image is, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from portal.deidentify.pixels import terms
+from portal.deidentify.pixels.reader import Line
+from portal.deidentify.text.lists import Lists
+
+SURE = 0.7  # of a verdict that something stays, or that a value of this patient was read
+ASK = 0.75  # of a verdict; what is less certain than this is covered, and a person decides
+READ = 0.55  # of the recogniser; what is read worse is nobody's word
+NOISE = 0.35  # of the recogniser; below it the strokes are no letters
+
+
+class Verdict(Protocol):
+    """See portal.deidentify.text.lists.Verdict."""
+
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def certainty(self) -> float: ...
+    @property
+    def rule(self) -> str: ...
+
+
+Judge = Callable[[str, Lists, str], Verdict]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A line and what it is.
+
+    what   identifier, technical, laterality, term (words that stay), unknown, noise
+    kind   of an identifier: name, date, id, …; "text" for what is unknown
+    """
+
+    line: Line
+    what: str
+    kind: str
+    certainty: float
+    rule: str
+
+    @property
+    def covered(self) -> bool:
+        return self.what in {"identifier", "unknown"}
+
+    @property
+    def uncertain(self) -> bool:
+        return self.what == "unknown" or (self.what == "identifier" and self.certainty < ASK)
+
+
+def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -> Judged:
+    """Say what a line is.
+
+    The patient's own values go first, whatever else they spell. Then markers of side and technique stay; then what
+    the judge takes for an identifier goes. What nobody knows is covered until a person has decided.
+    """
+    text = line.text
+    alphanumeric = sum(c.isalnum() for c in text)
+    if not alphanumeric or line.confidence < NOISE:
+        return Judged(line, "noise", "", 1 - line.confidence, "no letters")
+    verdict = judge(text, lists, place_of(line, shape))
+    if verdict.kind and verdict.rule.startswith("listed") and verdict.certainty >= SURE and alphanumeric > 1:
+        return Judged(line, "identifier", verdict.kind, verdict.certainty, verdict.rule)
+    if terms.laterality(text):
+        return Judged(line, "laterality", "", 0.95, "marker")
+    if terms.technical(text) and not (verdict.kind == "date" and verdict.certainty >= SURE):
+        return Judged(line, "technical", "", 0.9, "technique")
+    if alphanumeric == 1 or (alphanumeric == 2 and line.confidence < SURE):
+        return Judged(line, "noise", "", 0.7, "single sign")
+    if verdict.kind:
+        return Judged(line, "identifier", verdict.kind, verdict.certainty, verdict.rule)
+    if terms.person_follows(text):
+        return Judged(line, "identifier", "doctor", 0.8, "title before a word")
+    if terms.place(text):
+        return Judged(line, "identifier", "hospital", ASK, "word for a house")
+    if terms.moment(text):
+        return Judged(line, "identifier", "date", 0.8, "misread date")
+    if verdict.certainty >= SURE and line.confidence >= READ:
+        return Judged(line, "term", "", verdict.certainty, verdict.rule)
+    return Judged(line, "unknown", "text", verdict.certainty, verdict.rule)
+
+
+def place_of(line: Line, shape: tuple[int, int]) -> str:
+    """Where a line stands, in words: a corner, a border, or nothing."""
+    x = (line.box[0] + line.box[2]) / 2 / shape[1]
+    y = (line.box[1] + line.box[3]) / 2 / shape[0]
+    down = "top" if y < 0.15 else "bottom" if y > 0.85 else ""
+    across = "left" if x < 0.2 else "right" if x > 0.8 else ""
+    return f"{down} {across}".strip()
