@@ -92,8 +92,8 @@ def test_the_output_is_stored_with_its_provenance(stack: Stack, arrived: str) ->
 
 IDENTIFYING = {
     "PatientID", "PatientBirthDate", "AccessionNumber", "InstitutionName", "InstitutionAddress", "StudyInstanceUID",
-    "SeriesInstanceUID", "SOPInstanceUID", "StudyDate", "StationName", "PatientAddress", "StudyID",
-}  # fmt: skip
+    "SeriesInstanceUID", "SOPInstanceUID", "StudyDate", "PatientAddress", "StudyID",
+}  # fmt: skip  # StationName stays: Retain Device Identity Option, PS3.15 table E.1-1
 
 
 def planted(source: Path | BytesIO) -> dict[str, set[str]]:
