@@ -147,8 +147,9 @@ def _spoil(arrivals: Sequence[Arrival], broken: Sequence[tuple[landing.Landed, O
     errors = {id(landed): error for landed, error in broken}
     for arrival in arrivals:
         arrival.error = errors.get(id(arrival.landed))
-        if arrival.receipt.state == Receipt.State.DUPLICATE:
-            arrival.receipt.state = Receipt.State.RECEIVED
+        receipt = arrival.receipt
+        if receipt.state == Receipt.State.DUPLICATE:
+            receipt.state = Receipt.State.RECEIVED
 
 
 def _sorted(arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival], list[Arrival], list[Arrival]]:
