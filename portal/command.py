@@ -74,7 +74,11 @@ def deidentify(folder: Path, out: Path, key: Path, keep_uids: bool = False, scri
         return BROKEN
     for path, reason in result.aside:
         print(f"set aside ({reason}): {path}", file=sys.stderr)
-    print("Texts inside pictures were not looked for; pixels are copied as they are.", file=sys.stderr)
+    print("Texts inside pictures were not looked for.", file=sys.stderr)
+    if result.faces:
+        print(f"The face was replaced in the series of {result.faces} files.", file=sys.stderr)
+    if result.heads:
+        print(f"Faces could not be looked for in {result.heads} files of heads; see the journal.", file=sys.stderr)
     print(f"{result.done} clean, {result.before} clean before, {len(result.aside)} set aside, of {result.total} files")
     if not result.total:
         return NOTHING

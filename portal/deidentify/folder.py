@@ -20,9 +20,11 @@ from typing import Any, TextIO
 from pydicom.dataset import Dataset
 
 from portal.deidentify import rules
+from portal.deidentify.faces.series import Face, Series, replaced
 from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
-from portal.deidentify.keys import IDENTITY, derived, patient_key
+from portal.deidentify.keys import IDENTITY, derived, face_key, patient_key
+from portal.deidentify.pixels.cover import NotCovered
 from portal.deidentify.profile import NAME, VERSION, deidentify
 from portal.deidentify.table import Options, Row
 from portal.deidentify.text import Lists
@@ -41,6 +43,8 @@ class Run:
     total: int = 0
     done: int = 0
     before: int = 0  # done by an earlier run
+    faces: int = 0  # clean files of series whose face was replaced
+    heads: int = 0  # clean files of heads in which a face could not be looked for
     aside: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -59,10 +63,11 @@ class Job:
         text = "\n".join(parts).encode("utf-8", "surrogateescape")
         return hmac.digest(rules.derive(self.secret, "journal"), text, "sha256").hex()[:32]
 
-    def state_of(self, path: Path, lists: Lists) -> str:
-        """Changes with the file, the lists, the options and the profile: then it is cleaned again."""
+    def state_of(self, path: Path, lists: Lists, series: str) -> str:
+        """Changes with the file, the lists, its series, the options and the profile: then it is cleaned again."""
         terms = json.dumps([sorted([t.text, t.kind] for t in lists.black), sorted(lists.white), sorted(lists.grey)])
-        return self.keyed(_sha256(path), terms, repr(self.options), repr(sorted(self.site.items())), NAME, VERSION)
+        rest = (repr(self.options), repr(sorted(self.site.items())), NAME, VERSION)
+        return self.keyed(_sha256(path), terms, series, *rest)
 
 
 def files(folder: Path) -> list[Path]:
@@ -86,26 +91,33 @@ def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
     result = Run(total=len(found))
     lists: defaultdict[str, Lists] = defaultdict(Lists)
     patients: dict[Path, str] = {}
+    series = Series()
     for number, path in enumerate(found, 1):
         tell("reading", number, len(found))
         try:
             with opened(path, defer=True) as file:
                 patients[path] = patient = _patient(file)
                 lists[patient] |= gather(file.dataset)
+                series.note(path, file.dataset)
         except (Damaged, *IMPOSSIBLE):
             continue  # said by the second pass
     with _journal(job.out) as log:
         for number, path in enumerate(found, 1):
             tell("cleaning", number, len(found))
             own = lists.get(patients.get(path, ""), Lists())
-            name, state = job.keyed("path", str(path.relative_to(job.source))), job.state_of(path, own)
+            name = job.keyed("path", str(path.relative_to(job.source)))
+            state = job.state_of(path, own, series.state(path))
             if name in earlier and earlier[name][0] == state:
                 result.before += 1
                 continue
             line: dict[str, Any] = {"source": name, "version": state, "profile": f"{NAME} {VERSION}"}
             try:
-                line |= _clean(job, path, own, name, owners)
+                uid = series.uid(path)
+                face = series.face(path, face_key(job.secret, ORGANISATION, uid)) if uid is not None else None
+                line |= _clean(job, path, own, name, owners, face)
                 result.done += 1
+                result.faces += face is not None and face.plan is not None
+                result.heads += face is not None and face.open
             except Damaged as error:
                 line |= {"state": "set aside", "reason": error.reason}
                 result.aside.append((path, error.reason))
@@ -122,11 +134,11 @@ def _patient(file: Opened) -> str:
     return patient_key(identity, file.header.study_uid)
 
 
-def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]) -> dict[str, Any]:
+def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str], face: Face | None) -> dict[str, Any]:
     """Write the clean file; returns its line of the journal: what was done where and by which rule, no values.
 
-    owners  which source a clean file was made of, by its place
-    Raises Damaged when another source has made the same instance with other bytes.
+    owners  which source a clean file was made of, by its place; face: what becomes of the face of its series
+    Raises Damaged when another source has made the same instance with other bytes, or when pixels cannot be written.
     """
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
@@ -136,13 +148,15 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         try:
-            with part.open("wb") as out:
-                write_instance(out, file.dataset, file)
+            with replaced(file, face) as made, part.open("wb") as out:
+                write_instance(out, file.dataset, made)
                 out.flush()
                 os.fsync(out.fileno())
             if owners.setdefault(relative, name) != name and _sha256(target) != _sha256(part):
                 raise Damaged("conflict", "Two files with one SOP Instance UID differ.")
             os.replace(part, target)
+        except NotCovered as error:
+            raise Damaged("pixels_not_covered", str(error)) from error
         finally:
             part.unlink(missing_ok=True)
     return {
@@ -150,6 +164,7 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
         "output": relative,
         "counts": outcome.counts,
         "found": outcome.found,
+        **({"face": face.reason or "replaced"} if face else {}),
         "actions": [list(action) for action in outcome.actions],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ def derived(secret: bytes, organisation_id: int, patient: str) -> Keys:
     pseudonym = rules.pseudonym(ids, organisation_id, "patient", patient)
     days = rules.offset_days(dates, organisation_id, patient)
     return Keys(ids=ids, uids=uids, organisation=organisation_id, patient=pseudonym, days=days)
+
+
+def face_key(secret: bytes, organisation_id: int, series_uid: str) -> bytes:
+    """The key from which the generic face of one series is drawn; series_uid: the original one."""
+    return hmac.digest(rules.derive(secret, "faces"), f"{organisation_id}\n{series_uid}".encode(), "sha256")
 
 
 def patient_key(identity: Mapping[str, str], study_uid: str) -> str:

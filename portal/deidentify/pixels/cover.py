@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -74,10 +74,30 @@ def covered(found: Opened, regions: Sequence[Region]) -> Iterator[Opened]:
             if found.pixels.fragments is None and _plain(found):
                 made = _in_place(found, regions, out)
             else:
-                made = _again(found, regions, out)
+                colour = int(found.dataset.get("SamplesPerPixel", 1) or 1) > 1
+                ink = ink_of(found, raw=not colour)
+                made = _again(found, lambda frame: _cover(frame, regions, ink), not colour, out)
         except (OSError, MemoryError, NotCovered):
             raise
         except Exception as error:  # codecs raise what they like; all of it means the same here
+            raise NotCovered(type(error).__name__) from error
+        yield made
+
+
+@contextmanager
+def repainted(found: Opened, paint: Callable[[NDArray[Any]], NDArray[Any]]) -> Iterator[Opened]:
+    """Give the instance with each frame as `paint` makes it of the stored values; encoded as `covered` does.
+
+    Raises NotCovered.
+    """
+    if found.pixels is None or found.pixels.tag != PIXEL_DATA:
+        raise NotCovered("other pixels than integers")
+    with tempfile.TemporaryFile() as out:
+        try:
+            made = _again(found, paint, True, out)
+        except (OSError, MemoryError, NotCovered):
+            raise
+        except Exception as error:  # see above
             raise NotCovered(type(error).__name__) from error
         yield made
 
@@ -138,17 +158,15 @@ def _in_place(found: Opened, regions: Sequence[Region], out: BinaryIO) -> Opened
     return replace(found, stream=out, pixels=replace(element, start=0, value=head, end=end))
 
 
-def _again(found: Opened, regions: Sequence[Region], out: BinaryIO) -> Opened:
-    """Decode, cover and encode frame after frame."""
+def _again(found: Opened, paint: Callable[[NDArray[Any]], NDArray[Any]], raw: bool, out: BinaryIO) -> Opened:
+    """Decode, paint and encode frame after frame; raw: samples as they are stored, not as RGB."""
     ds = found.dataset
-    colour = int(ds.get("SamplesPerPixel", 1) or 1) > 1
     if int(ds.BitsAllocated) == 1:
         raise NotCovered("single bits")
     target = UID(ExplicitVRLittleEndian if found.syntax in NATIVE else _lossless(found.syntax))
-    ink = ink_of(found, raw=not colour)
     found.stream.seek(0)
-    parts = (_cover(frame, regions, ink) for frame in iter_pixels(found.stream, raw=not colour))
-    if colour:
+    parts = (paint(frame) for frame in iter_pixels(found.stream, raw=raw))
+    if not raw:
         ds.PhotometricInterpretation, ds.PlanarConfiguration = "RGB", 0
     if target.is_encapsulated:
         _fragments(out, (_encode(frame, ds, target) for frame in parts))
