@@ -299,7 +299,7 @@ export class ReadingRoom extends LitElement {
     if ((typing && !(modifier && event.key.toLowerCase() === "k")) || event.altKey) return;
     if ((event.key === "Enter" || event.key === " ") && (target.tagName === "BUTTON" || target.tagName === "A")) return;
     if (target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
-    if (walk(event, "[data-layer]", this)) return;
+    if (walk(event, "button[data-layer]", this)) return;
     const step = this.moving && ARROWS[event.key];
     if (this.moving && step) {
       event.preventDefault();
@@ -329,7 +329,7 @@ export class ReadingRoom extends LitElement {
   }
 
   private toLayers(): void {
-    this.cameFrom = across(this.querySelector("[data-layer]"), ".layers", this.cameFrom ?? this.stage.views[0]?.element ?? null);
+    this.cameFrom = across(this.querySelector("button[data-layer]"), ".layers", this.cameFrom ?? this.stage.views[0]?.element ?? null);
   }
 
   private find(state: Finder | null): void {
