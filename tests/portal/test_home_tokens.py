@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 SITE = Path(__file__).resolve().parents[2] / "static" / "site"
 TOKENS = (SITE / "tokens.css").read_text()
@@ -55,9 +57,33 @@ def test_text_is_readable(palette: dict[str, str], text: str, ground: str) -> No
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize("mark", ["mark-mine", "mark-other", "mark-prior", "mark-model", "plot-1", "plot-2", "plot-3"])
+@pytest.mark.parametrize(
+    "mark", ["mark-mine", "mark-other", "mark-prior", "mark-model", "mark-foreign", "plot-1", "plot-2", "plot-3"]
+)
 def test_marks_and_plots_stand_out(palette: dict[str, str], mark: str) -> None:
     assert contrast(palette[mark], palette["panel"]) >= 3
+
+
+# linear RGB as people without one kind of cone see it (Machado, Oliveira and Fernandes 2009, severity 1)
+SIGHT = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+AT_A_GLANCE = 10  # CIEDE2000
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("mark", ["mark-mine", "mark-other", "mark-prior", "mark-model"])
+def test_marks_of_other_systems_are_taken_for_no_others(mark: str, sight: str) -> None:
+    def seen(colour: str) -> np.ndarray:
+        channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        linear = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
+        return rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+    assert deltaE_ciede2000(seen(DARK["mark-foreign"]), seen(DARK[mark])) >= AT_A_GLANCE
 
 
 def test_the_system_dark_theme_is_the_chosen_one() -> None:

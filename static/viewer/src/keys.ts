@@ -23,6 +23,7 @@ export const ACTION_KEYS: Record<string, string> = {
   i: "invert",
   "0": "reset",
   h: "heatmap",
+  o: "layers",
   " ": "overlays",
   "?": "help",
   Enter: "submit",

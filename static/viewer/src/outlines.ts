@@ -4,8 +4,8 @@ import type { Bundle, Point, Run } from "./types";
 
 const corners = (x0: number, y0: number, x1: number, y1: number): Point[] => [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
 
-/** Outlines on the image `uid` in its pixels. */
-export function outlines(bundle: Bundle, uid: string, runs: Run[]): Outline[] {
+/** Outlines on a frame of the image `uid` in its pixels; the model's lesions are of the whole image. */
+export function outlines(bundle: Bundle, uid: string, frame: number, runs: Run[]): Outline[] {
   const out: Outline[] = [];
   for (const run of runs) {
     for (const lesion of run.case?.lesions ?? []) {
@@ -15,7 +15,7 @@ export function outlines(bundle: Bundle, uid: string, runs: Run[]): Outline[] {
     }
   }
   bundle.previous.forEach((reader, n) => {
-    for (const mark of reader.marks.filter((m) => m.sop_uid === uid)) {
+    for (const mark of reader.marks.filter((m) => m.sop_uid === uid && m.frame === frame)) {
       const [a, b] = mark.points_px;
       const boxed = mark.tool === "rectangle" || mark.tool === "ellipse";
       const points = boxed && a && b ? corners(a[0], a[1], b[0], b[1]) : mark.points_px;

@@ -2,24 +2,28 @@
 import { LitElement, html, nothing } from "lit";
 
 import { ActiveTime } from "./activity";
-import { ApiError, matrix, Offline, request, type Matrix } from "./api";
-import { DraftKeeper, unsent, type Content, type SaveState } from "./draft";
+import { ApiError, Offline, request } from "./api";
+import { DraftKeeper, unsent, type Content } from "./draft";
 import { activate, start } from "./engine/setup";
+import type { Over } from "./engine/overlay";
 import { Stage } from "./engine/stage";
+import { across, ARROWS, walk } from "./focus";
 import { kept, missing } from "./form";
+import { HeatMaps } from "./heatmap/shown";
 import { command } from "./keys";
+import { Layers } from "./layers";
 import { aboutOutput, askedBack, connect, progressed, type LiveEvent } from "./live";
 import { alike } from "./marks";
 import { outlines } from "./outlines";
-import type { Answer, Answers, Bundle, Draft, Mark, Page } from "./types";
+import type { Answer, Answers, Bundle, Draft, Mark, Page, Run } from "./types";
 import { commands } from "./ui/commands";
 import { form } from "./ui/form";
+import { layers } from "./ui/layers";
 import { model, type HeatState } from "./ui/model";
-import { broken, conflict, marks, previous, saved, toolbar, top, type Alerted } from "./ui/parts";
+import { broken, end, marks, previous, toolbar, top, type Alerted } from "./ui/parts";
 import { finder, help, type Finder } from "./ui/sheets";
 
 const CLIENT = crypto.randomUUID();
-const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const NOT_SENT = "Not sent: the portal cannot be reached. Your reading is kept; press Enter to try again.";
 
 export class ReadingRoom extends LitElement {
@@ -36,7 +40,7 @@ export class ReadingRoom extends LitElement {
   private notice = "";
   private help = false;
   private palette: Finder | null = null;
-  private cameFrom: HTMLElement | null = null; // what had the focus before the finder
+  private cameFrom: HTMLElement | null = null; // what had the focus before the finder or the layers
   private moving: string | null = null; // the mark that the arrow keys move
   private dirty = false; // the reader changed something since the case was opened
   private overlays = true;
@@ -48,10 +52,7 @@ export class ReadingRoom extends LitElement {
   private keeper: DraftKeeper | null = null;
   private active: ActiveTime | null = null;
   private key = crypto.randomUUID();
-  private matrices = new Map<string, Promise<Matrix>>();
-  private heat: HeatState = {
-    on: false, run: null, image: null, index: 0, row: 64, opacity: 0.55, threshold: 0.1, smooth: true, map: "inferno", present: false, probe: null,
-  };
+  private readonly layers = new Layers(() => { this.drawOver(); });
   private readonly stage = new Stage(
     (list) => {
       // restored marks are told again when they are drawn and measured: nothing to save before the reader changed something
@@ -62,6 +63,7 @@ export class ReadingRoom extends LitElement {
     },
     (id) => { this.selected = id; this.requestUpdate(); },
   );
+  private readonly heat = new HeatMaps(this.stage);
 
   protected override createRenderRoot(): HTMLElement {
     return this; // the page's stylesheet holds for everything
@@ -96,13 +98,14 @@ export class ReadingRoom extends LitElement {
       await this.stage.open(bundle, root, (view, words) => { broken(view.element, words, () => void this.open()); });
       this.stage.restore(this.marks);
       for (const view of this.stage.views) {
-        view.element.addEventListener("pointermove", (e) => { this.probe(view.id, e.offsetX, e.offsetY); });
+        view.element.addEventListener("pointermove", (e) => { if (this.heat.probe(view.id, e.offsetX, e.offsetY)) this.requestUpdate(); });
         view.element.addEventListener("focus", () => { void this.showModel(); });
       }
       await this.showModel();
       this.stage.views[0]?.element.focus({ preventScroll: true });
       document.body.dataset["ready"] = "true";
       this.preload();
+      void this.layers.learn();
     } catch (error) {
       this.fault = error instanceof ApiError && error.status === 404 ? "This case is not yours to read, or it does not exist." : error instanceof Error ? error.message : "The case cannot be opened.";
     }
@@ -114,10 +117,11 @@ export class ReadingRoom extends LitElement {
     this.fault = "";
     this.finished = bundle.submitted_at ? "submitted" : null;
     this.wanted.clear();
+    this.layers.open(bundle.layers);
     this.moving = null;
     this.dirty = false;
     this.key = crypto.randomUUID();
-    this.heat = { ...this.heat, on: false, run: null, image: null, probe: null };
+    this.heat.clear();
     const local = bundle.id ? unsent(localStorage, bundle.id) : null;
     const draft = bundle.draft;
     this.answers = { ...(local ?? draft)?.answers };
@@ -225,52 +229,33 @@ export class ReadingRoom extends LitElement {
   }
 
   // --- the model's output -----------------------------------------------------------------------
-  private async showModel(): Promise<void> {
-    const bundle = this.bundle;
-    if (!bundle) return;
-    const runs = bundle.model.visible ? bundle.model.runs.filter((run) => run.state === "done") : [];
-    for (const view of this.stage.views) view.setOutlines(this.overlays ? outlines(bundle, view.current()?.sop_uid ?? "", runs) : []);
-    const run = runs.find((r) => r.function.output_type === "heatmap") ?? null;
-    const uid = this.stage.focused()?.current()?.sop_uid;
-    const image = run?.images.find((i) => i.sop_uid === uid) ?? run?.images[0] ?? null;
-    if (run !== this.heat.run && image) {
-      const best = Object.entries(image.global).sort((a, b) => b[1] - a[1])[0]?.[0];
-      this.heat = { ...this.heat, index: Math.max(0, image.classes.indexOf(best ?? "")) };
-    }
-    this.heat = { ...this.heat, run, image };
-    for (const view of this.stage.views) {
-      const target = run?.images.find((i) => i.sop_uid === view.current()?.sop_uid);
-      if (!this.heat.on || !this.overlays || !target) {
-        view.setHeat(null);
-        continue;
-      }
-      const path = `${target.matrix}#${this.heat.row}`;
-      if (!this.matrices.has(path)) this.matrices.set(path, matrix(target.matrix, this.heat.row));
-      const data = await this.matrices.get(path);
-      if (data) {
-        view.setHeat({ ...this.heat, matrix: data });
-        view.repaint();
-      }
-    }
+  private readonly runs = (): Run[] => (this.bundle?.model.visible ? this.bundle.model.runs.filter((run) => run.state === "done") : []);
+
+  /** Outlines of the model, of other readers and of other systems. */
+  private drawOver(): void {
+    const { bundle, layers: others } = this;
+    const runs = this.runs();
+    const over = (uid: string, frame: number): Over => ({ outlines: bundle ? outlines(bundle, uid, frame, runs) : [], foreign: others.shapes(uid, frame) });
+    for (const view of this.stage.views) view.setOver(this.overlays ? over : null);
     this.requestUpdate();
   }
 
-  private probe(id: string, x: number, y: number): void {
-    if (!this.heat.on) return;
-    const found = this.stage.views.find((v) => v.id === id)?.probe(x, y) ?? null;
-    this.heat = { ...this.heat, probe: found };
+  private async showModel(): Promise<void> {
+    if (!this.bundle) return;
+    this.drawOver();
+    await this.heat.show(this.runs(), this.overlays);
     this.requestUpdate();
   }
 
   private setHeat(change: Partial<HeatState>): void {
-    this.heat = { ...this.heat, ...change };
+    this.heat.state = { ...this.heat.state, ...change };
     void this.showModel();
   }
 
   private async reveal(): Promise<void> {
     if (!this.bundle?.id) return;
-    this.bundle = { ...this.bundle, model: await request<Bundle["model"]>("POST", `/api/v1/assignments/${this.bundle.id}/reveal/`, {}) };
-    await this.showModel();
+    await request("POST", `/api/v1/assignments/${this.bundle.id}/reveal/`, {});
+    await this.refreshModel(); // with the layers that were kept back until now
   }
 
   private heard(event: LiveEvent): void {
@@ -292,6 +277,8 @@ export class ReadingRoom extends LitElement {
     const fresh = await request<Bundle>("GET", id ? `/api/v1/assignments/${id}/` : `/api/v1/studies/${this.page.study_uid}/bundle/`);
     if (!this.bundle || this.bundle.id !== id) return; // another case was opened meanwhile
     this.bundle = { ...this.bundle, model: fresh.model };
+    this.layers.renew(fresh.layers);
+    void this.layers.learn();
     await this.showModel();
   }
 
@@ -304,6 +291,7 @@ export class ReadingRoom extends LitElement {
       this.moving = null;
       if (this.palette) this.find(null);
       else if (typing) target.blur();
+      else if (target.closest(".layers")) this.toLayers();
       this.requestUpdate();
       return;
     }
@@ -311,6 +299,7 @@ export class ReadingRoom extends LitElement {
     if ((typing && !(modifier && event.key.toLowerCase() === "k")) || event.altKey) return;
     if ((event.key === "Enter" || event.key === " ") && (target.tagName === "BUTTON" || target.tagName === "A")) return;
     if (target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
+    if (walk(event, "button[data-layer]", this)) return;
     const step = this.moving && ARROWS[event.key];
     if (this.moving && step) {
       event.preventDefault();
@@ -339,6 +328,10 @@ export class ReadingRoom extends LitElement {
     this.requestUpdate();
   }
 
+  private toLayers(): void {
+    this.cameFrom = across(this.querySelector("button[data-layer]"), ".layers", this.cameFrom ?? this.stage.views[0]?.element ?? null);
+  }
+
   private find(state: Finder | null): void {
     if (state && !this.palette) this.cameFrom = document.activeElement as HTMLElement | null;
     this.palette = state;
@@ -350,13 +343,14 @@ export class ReadingRoom extends LitElement {
     if (action === "submit") void this.submit();
     else if (action === "help") this.help = !this.help;
     else if (action === "palette") this.find(this.palette ? null : { text: "", at: 0 });
-    else if (action === "heatmap") this.setHeat({ on: !this.heat.on });
+    else if (action === "heatmap") this.setHeat({ on: !this.heat.state.on });
     else if (action === "overlays") {
       this.overlays = !this.overlays;
       this.querySelector(".views")?.classList.toggle("bare", !this.overlays);
       void this.showModel();
     } else if (action === "remove") { if (this.selected && !this.finished) this.stage.remove(this.selected); }
     else if (action === "mark") this.placeMark();
+    else if (action === "layers") this.toLayers();
     else if (action === "undo") this.stage.undo();
     else this.stage.act(action);
     this.requestUpdate();
@@ -371,7 +365,6 @@ export class ReadingRoom extends LitElement {
   protected override render(): unknown {
     const bundle = this.bundle;
     const now = performance.now();
-    const state: SaveState | null = this.keeper?.state ?? null;
     return html`${top(bundle, this.active?.value(now) ?? null, this.live, this.waiting, this.alerted, (a) => { this.act(a); })}
       <p class="small-screen">The reading room needs a larger screen; the images are shown all the same.</p>
       ${this.notice ? html`<p class="notice" role="status" data-testid="notice"><span>${this.notice}</span><button type="button" class="quiet" aria-label="Hide this" @click=${() => { this.hideNotice(); }}>×</button></p>` : nothing}
@@ -386,15 +379,20 @@ export class ReadingRoom extends LitElement {
             select: (id) => { this.stage.select(id); }, remove: (id) => { this.stage.remove(id); }, describe: (id, change) => { this.stage.describe(id, change); },
           }) : nothing}
           ${bundle.protocol.form.length ? html`<section class="panel-part"><h2>Reading form</h2>${form({ form: bundle.protocol.form, answers: this.answers, wanted: this.wanted, locked: Boolean(this.finished), set: (k, v) => { this.set(k, v); } })}</section>` : nothing}
-          ${model({ bundle, heat: this.heat, set: (c) => { this.setHeat(c); }, reveal: () => void this.reveal() })}
-          ${bundle.id ? html`<div class="end">${state?.kind === "conflict" ? conflict({ answers: this.answers, marks: this.marks }, state.server, () => { this.keeper?.resolve(state.server.revision, this.content()); this.requestUpdate(); }, () => { this.keeper?.stop(); void this.open(); }) : state ? saved(state, Date.now()) : nothing}
-            ${this.fault ? html`<p class="fault" role="alert">${this.fault}</p>` : nothing}
-            ${this.finished ? html`<p class="muted">Submitted.</p>` : html`<button type="button" class="button primary" data-testid="submit" ?disabled=${this.busy} @click=${() => void this.submit()}>Submit <kbd>Enter</kbd></button>`}</div>` : nothing}
+          ${model({ bundle, heat: this.heat.state, set: (c) => { this.setHeat(c); }, reveal: () => void this.reveal() })}
+          ${layers({
+            entries: this.layers.entries, study: bundle.images[0]?.study_uid ?? this.page.study_uid, where: (uid, frame) => this.stage.where(uid, frame), toggle: (uid) => { this.layers.toggle(uid); },
+            go: (uid, frame) => { this.stage.goTo(uid, frame); }, window: ({ data }) => { this.stage.useWindows(data?.windows ?? {}); },
+          })}
+          ${bundle.id ? end({
+            state: this.keeper?.state ?? null, here: { answers: this.answers, marks: this.marks }, fault: this.fault, finished: Boolean(this.finished), busy: this.busy, submit: () => void this.submit(),
+            keep: (server) => { this.keeper?.resolve(server.revision, this.content()); this.requestUpdate(); }, take: () => { this.keeper?.stop(); void this.open(); },
+          }) : nothing}
         </aside>` : nothing}
       </main>
       ${toolbar(this.tool, bundle?.protocol.tools ?? [], (t) => { this.use(t); }, (a) => { this.act(a); })}
       ${this.help ? help(() => { this.act("help"); }) : nothing}
-      ${finder(this.palette ? commands(this.stage.presets(), Boolean(this.bundle?.id), (t) => { this.use(t); }, (a) => { this.act(a); }) : [], this.palette, (state) => { this.find(state); })}`;
+      ${finder(this.palette ? commands(this.stage.presets(), this.layers.entries, Boolean(this.bundle?.id), (uid) => { this.layers.toggle(uid); }, (t) => { this.use(t); }, (a) => { this.act(a); }) : [], this.palette, (state) => { this.find(state); })}`;
   }
 }
 customElements.define("reading-room", ReadingRoom);

@@ -1,5 +1,6 @@
 // What lies over an image: the heat map as one small canvas moved by CSS, and outlines as SVG. Both follow the image
 // exactly under pan, zoom, rotation and flip, because their place comes from the viewport's own world-to-canvas.
+import type { Shape } from "../foreign";
 import type { World } from "../marks";
 import type { Point } from "../types";
 
@@ -12,6 +13,12 @@ export interface Outline {
   closed: boolean;
   style: "other" | "prior" | "model" | "second";
   label: string;
+}
+
+/** What lies over one frame. */
+export interface Over {
+  outlines: Outline[];
+  foreign: Shape[];
 }
 
 export function projector(toWorld: (p: Point) => World, worldToCanvas: (w: World) => number[]): Projector {

@@ -217,13 +217,34 @@ export class Stage {
   select(id: string): void {
     annotation.selection.setAnnotationSelected(id, true, false);
     const mark = this.known.get(id);
-    const imageId = mark && this.images.imageId(mark.sop_uid, mark.frame);
+    if (mark) this.goTo(mark.sop_uid, mark.frame);
+  }
+
+  private found(sopUid: string, frame: number): { view: View; at: number } | null {
+    const imageId = this.images.imageId(sopUid, frame);
+    const view = imageId === null ? undefined : this.views.find((v) => v.ids().includes(imageId));
+    return view && imageId !== null ? { view, at: view.ids().indexOf(imageId) } : null;
+  }
+
+  /** Show a frame in the view where it hangs, and give that view the focus. */
+  goTo(sopUid: string, frame: number): void {
+    const found = this.found(sopUid, frame);
+    found?.view.go(found.at);
+    found?.view.element.focus();
+  }
+
+  /** Where a frame hangs, in words; null when it hangs nowhere. */
+  where(sopUid: string, frame: number): string | null {
+    const found = this.found(sopUid, frame);
+    const count = found?.view.ids().length ?? 0;
+    return found && `${found.view.cell.title}${count > 1 ? ` ${found.at + 1} / ${count}` : ""}`;
+  }
+
+  /** Show images under windows that somebody else chose for them. */
+  useWindows(windows: Record<string, { centre: number; width: number }>): void {
     for (const view of this.views) {
-      const at = imageId ? view.ids().indexOf(imageId) : -1;
-      if (at >= 0) {
-        void this.viewport(view.id).setImageIdIndex(at);
-        view.element.focus();
-      }
+      const window = windows[view.current()?.sop_uid ?? ""];
+      if (window) view.window({ name: "", ...window });
     }
   }
 

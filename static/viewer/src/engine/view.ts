@@ -9,7 +9,8 @@ import type { World } from "../marks";
 import { presets, type Preset } from "../presets";
 import type { ImageRef, Point, Shown } from "../types";
 import { Corners } from "./corners";
-import { draw, placement, projector, type Outline, type Projector } from "./overlay";
+import { figures, put } from "./foreign";
+import { draw, placement, projector, type Over, type Projector } from "./overlay";
 import type { Images } from "./space";
 
 export interface Heat extends Paint {
@@ -25,7 +26,8 @@ export class View {
   readonly canvas = document.createElement("canvas");
   readonly svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   private heat: Heat | null = null;
-  private outlines: Outline[] = [];
+  private over: ((uid: string, frame: number) => Over) | null = null;
+  private drawn: (Over & { id: string }) | null = null; // what lies over the image with this id
   private readonly corners: Corners;
   private stack: string[] | null = null;
   private preset = 0;
@@ -244,9 +246,18 @@ export class View {
     this.place();
   }
 
-  setOutlines(outlines: Outline[]): void {
-    this.outlines = outlines;
+  /** What to draw over an image: asked for each image of the stack when it is shown; null for nothing. */
+  setOver(over: ((uid: string, frame: number) => Over) | null): void {
+    this.over = over;
+    this.drawn = null;
     this.place();
+  }
+
+  private overCurrent(): Over {
+    const id = this.viewport().getCurrentImageId() ?? "";
+    const image = this.images.image(id);
+    if (this.drawn?.id !== id) this.drawn = { id, ...(image && this.over ? this.over(image.sopUid, image.frame) : { outlines: [], foreign: [] }) };
+    return this.drawn;
   }
 
   private projector(): Projector | null {
@@ -301,7 +312,9 @@ export class View {
     if (this.heat) {
       this.canvas.style.transform = placement(where, ref.columns, ref.rows, this.heat.matrix.size);
     }
-    draw(this.svg, where, this.outlines);
+    const { outlines, foreign } = this.overCurrent();
+    draw(this.svg, where, outlines);
+    put(this.svg, figures(foreign, where, this.element.clientWidth));
     this.told();
   };
 }

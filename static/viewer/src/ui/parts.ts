@@ -94,6 +94,24 @@ export function conflict(here: Pick<Draft, "answers" | "marks">, there: Draft, k
     <div class="choices"><button type="button" class="button" @click=${keep}>Keep this one</button><button type="button" class="button" @click=${take}>Take the other</button></div></div>`;
 }
 
+export interface End {
+  state: SaveState | null;
+  here: Pick<Draft, "answers" | "marks">;
+  fault: string;
+  finished: boolean;
+  busy: boolean;
+  submit: () => void;
+  keep: (server: Draft) => void;
+  take: () => void;
+}
+
+/** The foot of the panel: what is saved, what stands in the way, and submit. */
+export function end({ state, here, fault, finished, busy, submit, keep, take }: End): TemplateResult {
+  return html`<div class="end">${state?.kind === "conflict" ? conflict(here, state.server, () => { keep(state.server); }, take) : state ? saved(state, Date.now()) : nothing}
+    ${fault ? html`<p class="fault" role="alert">${fault}</p>` : nothing}
+    ${finished ? html`<p class="muted">Submitted.</p>` : html`<button type="button" class="button primary" data-testid="submit" ?disabled=${busy} @click=${submit}>Submit <kbd>Enter</kbd></button>`}</div>`;
+}
+
 /** A case of the reader's that is submitted, and that the model sees otherwise. */
 export interface Alerted { id: string; number: number }
 

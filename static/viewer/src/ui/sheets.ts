@@ -7,7 +7,7 @@ export const HELP: [string, [string, string][]][] = [
     ["↑ ↓", "slice by slice"], ["PgUp PgDn", "ten slices"], ["Home End", "first, last slice"], ["Tab", "next image"],
   ]],
   ["Marks", [["L", "length"], ["R", "rectangle"], ["E", "ellipse"], ["F", "freehand"], ["A", "arrow"], ["X", "mark by keys: make or take"], ["← ↑ → ↓", "move it, with Shift grow it"], ["Del", "remove the selected mark"], ["Ctrl Z", "undo"]]],
-  ["Form and model", [["Y N", "answer the first question"], ["0 … 9", "answer with a number"], ["A … D", "answer with a letter"], ["Enter", "submit"], ["H", "heat map"], ["Space", "overlays on and off"]]],
+  ["Form and model", [["Y N", "answer the first question"], ["0 … 9", "answer with a number"], ["A … D", "answer with a letter"], ["Enter", "submit"], ["H", "heat map"], ["O", "to the list of other systems and back"], ["Enter", "in that list: on and off"], ["Space", "overlays on and off"]]],
   ["Room", [["Ctrl K", "find a command"], ["?", "this sheet"], ["Esc", "close"]]],
 ];
 
