@@ -122,6 +122,13 @@ def test_kept_is_still_searched(dave: User) -> None:
     assert "Qmarspital" not in received()[1].InstitutionName
 
 
+def test_an_age_that_a_rule_removes_is_not_worked_out_again(dave: User) -> None:
+    born = {"PatientBirthDate": "19410213", "PatientAge": "062Y"}
+    assert received(**born)[1].PatientAge == "062Y"
+    site_actions.write(dave, make.organisation().pk, "PatientAge X", "")
+    assert "PatientAge" not in received(**born)[1]
+
+
 def test_text_and_rows_are_the_same_thing() -> None:
     found, _ = site_rules.parse(f"# ours\n\n(0008,0070) x\n{WEAK}KVP z\nStudyDescription V a  b\n")
     assert site_rules.parse(site_rules.text_of(found))[0] == found
