@@ -54,6 +54,8 @@ def in_force(organisation_id: int) -> tuple[int | None, dict[int, Row]]:
 
 def version(organisation_id: int, number: int | None) -> tuple[int | None, dict[int, Row]]:
     """The same of one version; (None, {}) for None."""
+    if number is None:
+        return None, {}
     return _read(SiteRules.objects.filter(organisation=organisation_id, number=number).first())
 
 
