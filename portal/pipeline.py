@@ -8,6 +8,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "ingest.discarded": ("portal.ingest.tasks.delete_landing_file",),
     "deidentify.done": ("portal.archive.tasks.store_receipt",),
     "deidentify.look_asked": ("portal.deidentify.tasks.answer_look",),
+    "deidentify.zone_look_asked": ("portal.deidentify.tasks.answer_zone_look",),
     "deidentify.pixels_kept": ("portal.deidentify.tasks.show_again",),
     "deidentify.term_taught": ("portal.deidentify.tasks.teach_term",),
     "deidentify.done_again": ("portal.archive.tasks.replace_receipt",),

@@ -22,6 +22,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "output": AUDIENCES["output"],
     "run": frozenset({Role.COORDINATOR, Role.ENGINEER, Role.PACS_ADMIN}),
     "category": frozenset({Role.COORDINATOR, Role.PACS_ADMIN}),  # say what a scan shows, against its header
+    "identity": frozenset({Role.PACS_ADMIN}),  # ask who the patient is
 }
 
 
@@ -73,6 +74,13 @@ def access_study(user: Any, study_uid: str, need: str = "read") -> Study:
     if study is None:
         raise Http404
     return study
+
+
+def accessions(study: Study) -> list[str]:
+    """The (pseudonymous) accession numbers of a study and its instances."""
+    rows = Instance.objects.filter(study=study, headers__has_key="00080050").order_by()
+    found = rows.values_list("headers__00080050__Value__0", flat=True).distinct()
+    return sorted({str(number) for number in (study.accession, *found) if number})
 
 
 def blind(user: Any, study: Study) -> bool:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from portal.archive import api, dicomweb, standardised, views
+from portal.archive import api, cleaning, dicomweb, identity, standardised, views
 from portal.archive.cohorts import api as cohorts_api
 from portal.archive.cohorts import views as cohorts
 from portal.archive.foreign import views as foreign
@@ -39,6 +39,7 @@ urlpatterns = [
     path("dicomweb/wado", dicomweb.wado_uri),
     path("api/v1/studies/", api.StudyList.as_view()),
     path("api/v1/studies/<str:study_uid>/", api.StudyDetail.as_view()),
+    path("api/v1/studies/<str:study_uid>/deidentification/", cleaning.StudyCleaning.as_view()),
     path("api/v1/studies/<str:study_uid>/layers/", foreign.Layers.as_view()),
     path("api/v1/studies/<str:study_uid>/layers/<str:sop_uid>/", foreign.LayerDetail.as_view()),
     path("api/v1/standardised/", standardised.Standardised.as_view()),
@@ -56,5 +57,7 @@ urlpatterns = [
     path("scans/", views.scans, name="scans"),
     path("scans/<str:study_uid>/layers/", foreign.layers, name="scan_layers"),
     path("scans/<str:study_uid>/layers/<str:sop_uid>/", foreign.layer, name="scan_layer"),
+    path("scans/<str:study_uid>/deidentification/", cleaning.scan_cleaning, name="scan_cleaning"),
+    path("scans/<str:study_uid>/identity/", identity.ask, name="scan_identity"),
     path("scans/<str:study_uid>/", views.scan_detail, name="scan_detail"),
 ]

@@ -12,14 +12,11 @@ from portal.archive import queries
 from portal.archive.models import Instance
 from portal.archive.tables import SCANS
 from portal.deidentify.models import DeidentificationReport
+from portal.deidentify.report import ACTIONS
 from portal.ingest.models import Receipt
 
 SHOWN_IMAGES, SHOWN_RECEIPTS = 24, 8
 UPLOADERS = (Role.COORDINATOR, Role.PACS_ADMIN, Role.ENGINEER)
-# action codes of PS3.15 table E.1-1a in words
-ACTIONS = {
-    "X": "Removed", "Z": "Emptied", "D": "Replaced", "C": "Cleaned", "U": "UIDs replaced", "K": "Kept",
-}  # fmt: skip
 
 
 @login_required
@@ -54,6 +51,7 @@ def scan_detail(request: HttpRequest, study_uid: str) -> HttpResponse:
         "lead": ", ".join(study.modalities),
         "images": [_shown(image) for image in shown],
         "more_images": max(0, images.count() - len(shown)),
+        "may_ask": has_role(request.user, study.organisation_id, Role.PACS_ADMIN),
         "receipts": receipts.select_related("source").order_by("received_at", "pk")[:SHOWN_RECEIPTS],
         "more_receipts": max(0, receipts.count() - SHOWN_RECEIPTS),
         "report": report,

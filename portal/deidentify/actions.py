@@ -8,11 +8,12 @@ from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import pixels, rules, terms, vault
+from portal.deidentify import pixels, rules, site_actions, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, Keys, patient_key
@@ -20,7 +21,7 @@ from portal.deidentify.models import DeidentificationReport
 from portal.deidentify.pixels import Looked, NotCovered, NotShown, review
 from portal.deidentify.pixels.where import Box
 from portal.deidentify.profile import NAME, VERSION, Outcome, deidentify
-from portal.deidentify.table import Options
+from portal.deidentify.table import Options, Row
 from portal.ingest.actions import set_aside
 from portal.ingest.arrivals import announce, uid_digest
 from portal.ingest.inspect import Damaged, Opened, opened
@@ -29,6 +30,9 @@ from portal.ingest.standardise import Rule, Standardised, standardise
 
 log = structlog.get_logger(__name__)
 
+# what the profile writes itself
+OWN = {"PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence", "PatientID",
+       "LongitudinalTemporalInformationModified", "PatientName", "AccessionNumber"}  # fmt: skip
 KINDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
 
 
@@ -45,11 +49,12 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     try:
         with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
             seen = pixels.seen(found, receipt.source.privacy)
-            keys, rule, outcome = clean(found, receipt, pixels.texts(seen))
+            version, site = site_actions.in_force(receipt.organisation_id)
+            keys, rule, outcome = clean(found, receipt, pixels.texts(seen), site)
             looked = pixels.judged(found, seen, outcome.lists)
             with pixels.cleaned(found, looked, keys.days) as clean_copy:
                 publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
-            _finish(receipt, found, keys, rule, outcome, looked)
+            _finish(receipt, found, keys, rule, outcome, looked, version)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
     except NotShown as error:
@@ -72,21 +77,29 @@ def clean_again(receipt: Receipt, name: str, shown: Collection[Box]) -> None:
     Raises LandingFile.DoesNotExist when the original has gone, and what deidentify_receipt turns into quarantine.
     """
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
+    then = DeidentificationReport.objects.filter(receipt=receipt).values_list("site_rules", flat=True).first()
+    _, site = site_actions.version(receipt.organisation_id, then)
     with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
         seen = pixels.seen(found, receipt.source.privacy)
-        keys, _, outcome = clean(found, receipt, pixels.texts(seen))
+        keys, _, outcome = clean(found, receipt, pixels.texts(seen), site)
         looked = pixels.judged(found, seen, outcome.lists)
         with pixels.cleaned(found, looked.without(shown) if looked else None, keys.days) as clean_copy:
             publish(storage.archive(), name, found.dataset, clean_copy)
 
 
 def _finish(
-    receipt: Receipt, found: Opened, keys: Keys, rule: Standardised | None, outcome: Outcome, looked: Looked | None
+    receipt: Receipt,
+    found: Opened,
+    keys: Keys,
+    rule: Standardised | None,
+    outcome: Outcome,
+    looked: Looked | None,
+    version: int | None,
 ) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
         terms.remember(keys.organisation, keys.patient, outcome.lists)
-        _report(receipt, rule, outcome, looked)
+        _report(receipt, found.dataset, rule, outcome, looked, version)
         if looked:
             review.ask(receipt, looked)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
@@ -101,11 +114,12 @@ def _finish(
 
 
 def clean(
-    found: Opened, receipt: Receipt, extra_texts: tuple[str, ...] = ()
+    found: Opened, receipt: Receipt, extra_texts: tuple[str, ...] = (), site: Mapping[int, Row] | None = None
 ) -> tuple[Keys, Standardised | None, Outcome]:
     """Standardise and de-identify a data set in place, as the receipt's source is set to.
 
     extra_texts  what belongs to the scan and does not lie in its header, such as texts read from its pixels
+    site         rows of the organisation's own rules
     """
     dataset = found.dataset
     own = gather(dataset, extra_texts)
@@ -120,7 +134,7 @@ def clean(
     else:
         lists = own | terms.known(keys.organisation, keys.patient)
         options = Options(uids=receipt.source.privacy == Source.Privacy.KEEP_UIDS)
-        outcome = deidentify(dataset, keys, options, lists)
+        outcome = deidentify(dataset, keys, options, lists, site)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
@@ -161,7 +175,16 @@ def uid_kinds(dataset: Dataset, originals: Mapping[str, str]) -> dict[str, tuple
     return out
 
 
-def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome, looked: Looked | None) -> None:
+def _report(
+    receipt: Receipt,
+    dataset: Dataset,
+    rule: Standardised | None,
+    outcome: Outcome,
+    looked: Looked | None,
+    version: int | None,
+) -> None:
+    touched = {path for path, _, _ in outcome.actions} | OWN
+    trusted = receipt.source.privacy == Source.Privacy.DONE  # nothing was done, by no rule
     values: dict[str, Any] = {
         "organisation_id": receipt.organisation_id,
         "profile": f"{NAME} ({receipt.source.privacy})"[:40],
@@ -172,5 +195,7 @@ def _report(receipt: Receipt, rule: Standardised | None, outcome: Outcome, looke
         "counts": outcome.counts,
         "pixels": looked.report() if looked else {},
         "found": outcome.found,
+        "kept": [] if trusted else sorted({*map(keyword_for_tag, dataset.keys())} - touched - {""}),
+        "site_rules": None if trusted else version,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

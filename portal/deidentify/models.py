@@ -4,6 +4,7 @@ import uuid
 from typing import ClassVar
 
 import pghistory
+import pgtrigger
 from django.db import models
 from django.utils import timezone
 
@@ -99,6 +100,8 @@ class DeidentificationReport(models.Model):
     counts = models.JSONField(default=dict)  # action code → number of elements
     pixels = models.JSONField(default=dict)  # what was read and covered in the image; see pixels.clean.Looked.report
     found = models.JSONField(default=dict)  # "kind: rule" of the text finder → how often
+    kept = models.JSONField(default=list)  # keywords of top-level attributes that were left as they came
+    site_rules = models.PositiveIntegerField(null=True)  # number of the site's own rules that were in force
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -156,19 +159,82 @@ class PixelQuestion(StateModel):
         return f"question {self.pk} ({self.state})"
 
 
-@pghistory.track(
-    pghistory.InsertEvent(), fields=["id", "organisation", "user", "questions", "at"], model_name="PixelLookEvent"
-)
-class PixelLook(models.Model):
-    """Who asked to see which lines of text, and, sealed for the browser that asked, the identity zone's answer."""
+class SealedLook(models.Model):
+    """Who asked to see something of the identity zone, and, sealed for the browser that asked, its answer."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
     user = models.ForeignKey(User, on_delete=models.PROTECT)
-    questions = models.JSONField()  # keys
     reply_key = models.BinaryField()
     letter = models.BinaryField(default=b"")  # empty: not answered yet, or forgotten
     at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        abstract = True
+
+    @property
+    def over(self) -> bool:
+        """Whether it was opened, and cannot be opened again."""
+        return False
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), fields=["id", "organisation", "user", "questions", "at"], model_name="PixelLookEvent"
+)
+class PixelLook(SealedLook):
+    """Who asked to see which lines of text."""
+
+    questions = models.JSONField()  # keys
+
     def __str__(self) -> str:
         return f"look of {self.user_id} at {len(self.questions)}"
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), pghistory.UpdateEvent(), exclude=["reply_key", "letter"], model_name="ZoneLookEvent"
+)
+class ZoneLook(SealedLook):
+    """Who asked who a patient is, or what stands on the lists, and why; it is opened once."""
+
+    class About(models.TextChoices):
+        IDENTITY = "identity", "Who a patient is"
+        LISTS = "lists", "Terms of the lists"
+
+    about = models.CharField(max_length=8, choices=About.choices)
+    pseudonym = models.CharField(max_length=64, blank=True)
+    study_uid = models.CharField(max_length=64, blank=True)
+    accessions = models.JSONField(default=list)  # pseudonymous
+    reason = models.CharField(max_length=300)
+    opened_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "-at"], name="zone_look_newest")]
+
+    def __str__(self) -> str:
+        return f"look of {self.user_id} at {self.about}"
+
+    @property
+    def over(self) -> bool:
+        return self.opened_at is not None
+
+
+@pghistory.track(pghistory.InsertEvent())
+class SiteRules(models.Model):
+    """A version of an organisation's own rules beside the profile; the newest active one counts."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="site_rules")
+    number = models.PositiveIntegerField()
+    text = models.TextField(blank=True)  # see site_rules.parse
+    weaker = models.JSONField(default=list)  # keywords whose rules leave more than the profile does, as `by` said
+    note = models.CharField(max_length=200, blank=True)
+    active = models.BooleanField(default=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["organisation", "number"], name="site_rules_number_once")]
+        triggers = [pgtrigger.Protect(name="written_once", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"

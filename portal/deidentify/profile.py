@@ -30,6 +30,7 @@ from portal.deidentify.text import Lists
 
 NAME, VERSION = "PS3.15 E.1 basic", "2"
 DUMMY = "REMOVED"
+AGE = 0x00101010
 NUMBER_VRS = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
 BULK_VRS = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
 NUMBER_TEXT = re.compile(rb"[0-9+\-.eE \\\0]*")
@@ -88,10 +89,11 @@ def deidentify(
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient
-    if "PatientAge" in dataset:
-        dataset.PatientAge = rules.cap_age(str(dataset.PatientAge or "")) or age
-    elif age:
-        dataset.PatientAge = age
+    if not site or AGE not in site:  # a site's rule for it is the last word
+        if "PatientAge" in dataset:
+            dataset.PatientAge = rules.cap_age(str(dataset.PatientAge or "")) or age
+        elif age:
+            dataset.PatientAge = age
     if accession:  # the same for the scan and its report, so that they find each other
         dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
         work.outcome.uids[dataset.AccessionNumber] = accession

@@ -1,7 +1,7 @@
 """Tasks of the identity zone."""
 
 from portal.core.tasks import identity_task, short_task
-from portal.deidentify import actions
+from portal.deidentify import actions, looks, reidentify
 from portal.deidentify.pixels import review
 
 
@@ -15,6 +15,12 @@ def deidentify_receipt(receipt_id: str) -> None:
 def answer_look(look_id: str) -> None:
     """Seal the pictures that a person asked to see."""
     review.answer(look_id)
+
+
+@identity_task
+def answer_zone_look(look_id: str) -> None:
+    """Seal who a patient is, or what stands on the lists, for the person who asked."""
+    reidentify.answer(look_id)
 
 
 @identity_task
@@ -32,4 +38,4 @@ def teach_term(question_pk: str) -> None:
 @short_task
 def forget_looks() -> None:
     """Remove letters that nobody can open any more (beat, hourly)."""
-    review.forget()
+    looks.forget()

@@ -119,6 +119,31 @@ def take_back(user: Any, organisation_id: int, text: str) -> bool:
     return bool(gone)
 
 
+def listing(organisation_id: int, most: int = 500) -> list[dict[str, Any]]:
+    """The organisation's lists for a person to look at, taught terms first, then those met most often.
+
+    One dict a list: {"which", "word", "number", "taught", "terms": [{"text", "kind", "patients", "taught", "counts"}]}
+    with at most `most` terms.
+    """
+    lock, out = vault.cipher(), []
+    for which, word in ListedTerm.Which.choices:
+        rows = ListedTerm.objects.filter(organisation_id=organisation_id, which=which)
+        first = rows.order_by(F("taught_by_id").desc(nulls_last=True), "-patients", "pk")[:most]
+        terms = [
+            {
+                "text": lock.decrypt(bytes(row.sealed)).decode(),
+                "kind": row.kind,
+                "patients": row.patients,
+                "taught": row.taught_by_id is not None,
+                "counts": row.taught_by_id is not None or row.patients >= LEAST_PATIENTS,
+            }
+            for row in first
+        ]
+        taught = rows.filter(taught_by_id__isnull=False).count()
+        out.append({"which": which, "word": word, "number": rows.count(), "taught": taught, "terms": terms})
+    return out
+
+
 def _digest(organisation_id: int, text: str) -> str:
     return hmac.digest(vault.key("terms"), f"{organisation_id}\n{text}".encode(), "sha256").hex()
 

@@ -5,12 +5,9 @@ The key that opens an answer lies in a cookie of the browser that asked, for one
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -22,12 +19,11 @@ from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
+from portal.core import letter_cookies
 from portal.core.errors import Refused
 from portal.peers import fetching, queries
 from portal.peers.forms import QueryForm
 from portal.peers.models import PeerQuery
-
-SECONDS = 3600
 
 
 @sensitive_post_parameters()
@@ -45,22 +41,10 @@ def query_peer(request: HttpRequest, pk: int) -> HttpResponse:
             form.add_error(None, error.message)
         else:
             answer = redirect("peer_query", query.pk)
-            answer.set_cookie(
-                _cookie(query),
-                base64.urlsafe_b64encode(key).decode(),
-                max_age=SECONDS,
-                path=reverse("peer_query", args=[query.pk]),
-                secure=settings.HTTPS,
-                httponly=True,
-                samesite="Strict",
-            )
+            letter_cookies.hand_over(answer, query.pk, key, reverse("peer_query", args=[query.pk]))
             return answer
     earlier = queries.peer_queries(request.user).filter(peer=peer)[:10]
     return render(request, "peers/query.html", {"form": form, "peer": peer, "earlier": earlier})
-
-
-def _cookie(query: PeerQuery) -> str:
-    return f"answer-{query.pk.hex[:12]}"
 
 
 @never_cache
@@ -72,7 +56,7 @@ def peer_query(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     closed = ""
     if query.state == PeerQuery.State.ANSWERED:
         try:
-            found = fetching.look(request.user, query, _key(request, query))
+            found = fetching.look(request.user, query, letter_cookies.held(request, query.pk))
             fetched = {f.number: f for f in query.fetches.all()}
             studies = [{**study, "number": n, "fetch": fetched.get(n)} for n, study in enumerate(found)]
         except Refused as error:
@@ -80,13 +64,6 @@ def peer_query(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     looks = query.looks.select_related("user").order_by("-at")[:5]
     context = {"query": query, "studies": studies, "closed": closed, "looks": looks, "peer": query.peer}
     return render(request, "peers/answers.html", context)
-
-
-def _key(request: HttpRequest, query: PeerQuery) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(request.COOKIES.get(_cookie(query), ""))
-    except (binascii.Error, ValueError):
-        return b""
 
 
 @login_required

@@ -18,7 +18,7 @@ from portal.billing.models import LedgerEntry
 from portal.check.models import SeriesCheck, StudyCheck
 from portal.consensus.models import Truth
 from portal.core import storage
-from portal.deidentify.models import PixelLook, PixelQuestion
+from portal.deidentify.models import PixelLook, PixelQuestion, SiteRules, ZoneLook
 from portal.export import gsps
 from portal.export.models import DataSet, Destination, Return
 from portal.export.returns.contents import headers
@@ -67,7 +67,7 @@ class World:
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
                  "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
-                 "view_name", "workitem", "cohort_name")  # fmt: skip
+                 "view_name", "workitem", "cohort_name", "why", "site_note")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _subscribe(self, held: Assignment) -> None:
@@ -173,7 +173,19 @@ class World:
         looked = PixelLook.objects.create(
             organisation=lakeside, user=self.people["dave"], questions=[line.pk], reply_key=b"0" * 32
         )
+        who = ZoneLook.objects.create(
+            organisation=lakeside, user=self.people["dave"], about="identity", pseudonym="PLAKESIDE",
+            reason="Lakesides reason to look", reply_key=b"0" * 32,
+        )  # fmt: skip
+        rules = SiteRules.objects.create(
+            organisation=lakeside, number=77, note="Lakesides note on rules", by=self.people["dave"]
+        )
         return {
+            "site_rules": rules.number,
+            "site_note": rules.note,
+            "zone_look": who.pk,
+            "why": who.reason,
+            "because": "Asked for by telephone",
             "pixel_question": line.pk,
             "pixel_look": looked.pk,
             "pacs": pacs.pk,

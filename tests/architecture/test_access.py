@@ -17,7 +17,8 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from tests.architecture.access_bodies import LINE, OUT, PACS, PEER, RULE, SOURCE, WIRE
+from tests.architecture.access_bodies import OUT, PACS, PEER, RULE, SOURCE, WIRE
+from tests.architecture.access_deidentify import DEIDENTIFY
 from tests.architecture.access_routes import (
     ALICE,
     ALL,
@@ -102,9 +103,7 @@ ROUTES: dict[str, Route] = {
     "input-alerts/": Route(get=RUNS, own=GET, shows="study_uid", seen_by=RUNS),
     "input-alerts/decide/": Route(post=DECIDES, body={"row": "alert", "do": "keep"}),
     "input-alerts/<pk>/": Route(get=RUNS, post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
-    "pixels/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
-    "pixels/decide/": Route(post=DAVE, body=LINE),
-    "pixels/look/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "pixel_look"}, body=LINE),
+    **DEIDENTIFY,
     "input-check/": Route(get=RUNS, own=GET),
     "ingest/sources/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "source"}, body=SOURCE),
     "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),

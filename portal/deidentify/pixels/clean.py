@@ -55,6 +55,7 @@ class Looked:
         boxes = [self.box(one) for one in self.covered]
         return {
             "engine": ENGINE,
+            "shape": list(self.shape),
             "frames_read": len(self.read.looked),
             "changes_not_read": self.read.skipped,
             "covered": [

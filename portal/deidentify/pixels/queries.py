@@ -8,19 +8,13 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import Http404
 
-from portal.accounts.models import Role
-from portal.accounts.queries import memberships, organisation_ids
 from portal.deidentify.models import PixelLook, PixelQuestion
-
-
-def _organisations(user: Any) -> list[int]:
-    visible = set(organisation_ids(user))
-    return [m.organisation_id for m in memberships(user) if m.organisation_id in visible and Role.PACS_ADMIN in m.roles]
+from portal.deidentify.queries import administered
 
 
 def questions(user: Any) -> QuerySet[PixelQuestion]:
     """Covered lines that somebody should decide or has decided about, newest first."""
-    rows = PixelQuestion.objects.filter(organisation__in=_organisations(user))
+    rows = PixelQuestion.objects.filter(organisation__in=administered(user))
     return rows.select_related("receipt__source", "decided_by").order_by("-created_at", "-pk")
 
 
@@ -34,7 +28,7 @@ def access_question(user: Any, key: str | int) -> PixelQuestion:
 
 def access_look(user: Any, pk: uuid.UUID) -> PixelLook:
     """One look, of the person who asked. Raises Http404 otherwise."""
-    row = PixelLook.objects.filter(pk=pk, user_id=user.pk, organisation__in=_organisations(user)).first()
+    row = PixelLook.objects.filter(pk=pk, user_id=user.pk, organisation__in=administered(user)).first()
     if row is None:
         raise Http404
     return row

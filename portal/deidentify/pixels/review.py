@@ -10,7 +10,6 @@ import base64
 import json
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import cv2
@@ -25,14 +24,13 @@ from portal.accounts.queries import require_role
 from portal.core import letters, live, outbox
 from portal.core.errors import Refused
 from portal.core.storage import staged_name
-from portal.deidentify import terms, vault
+from portal.deidentify import looks, terms, vault
 from portal.deidentify.models import PixelCrop, PixelLook, PixelQuestion
 from portal.deidentify.pixels.clean import Looked
 from portal.deidentify.text import KINDS
 from portal.ingest.models import LandingFile, Receipt
 
 log = structlog.get_logger(__name__)
-SECONDS = 3600  # for which a letter can be opened
 MOST = 50  # lines in a letter
 State = PixelQuestion.State
 DECISIONS = {"keep": State.KEPT, "cover": State.COVERED}
@@ -94,44 +92,27 @@ def look(user: Any, questions: Sequence[PixelQuestion]) -> tuple[PixelLook, byte
     organisations = {question.organisation_id for question in questions}
     if len(organisations) != 1:
         raise Http404
-    require_role(user, next(iter(organisations)), Role.PACS_ADMIN)
-    private, public = letters.new_key()
-    with transaction.atomic(), pghistory.context(by=str(user)):
-        made = PixelLook.objects.create(
-            organisation_id=organisations.pop(),
-            user=user,
-            questions=[question.pk for question in questions[:MOST]],
-            reply_key=public,
-        )
-        outbox.emit("deidentify.look_asked", made.pk)
-    return made, private
+    keys = [question.pk for question in questions[:MOST]]
+    made = PixelLook(organisation_id=organisations.pop(), user=user, questions=keys)
+    return made, looks.ask(made, "deidentify.look_asked")
 
 
 def answer(look_id: uuid.UUID | str) -> bool:
     """Seal the pictures for the browser that asked; False when it was done before. Identity zone only."""
-    made = PixelLook.objects.get(pk=look_id)
-    if made.letter or made.at < timezone.now() - timedelta(seconds=SECONDS):
-        return False
+    return looks.answer(PixelLook, look_id, _pictures)
+
+
+def _pictures(made: PixelLook) -> dict[str, dict[str, str]]:
     rows = PixelQuestion.objects.filter(pk__in=made.questions, organisation_id=made.organisation_id)
     lock = vault.cipher()
     crops = PixelCrop.objects.filter(question_id__in=rows.values("pk"))
-    content = {str(row.question_id): json.loads(lock.decrypt(bytes(row.content))) for row in crops}
-    letter = letters.seal(content, bytes(made.reply_key), str(made.pk))
-    with transaction.atomic():
-        PixelLook.objects.filter(pk=made.pk).update(letter=letter)
-        group = live.audience_group(made.organisation_id, "doors")
-        live.announce([group], "pixels.changed", {"id": str(made.pk), "state": "answered"})
-    return True
+    return {str(row.question_id): json.loads(lock.decrypt(bytes(row.content))) for row in crops}
 
 
 def opened(user: Any, made: PixelLook, private: bytes) -> dict[int, dict[str, str]]:
     """Question → {"text", "png"} of an answered look, for the one who asked. Raises Refused for anyone else."""
-    require_role(user, made.organisation_id, Role.PACS_ADMIN)
-    late = made.at < timezone.now() - timedelta(seconds=SECONDS)
     try:
-        if made.user_id != user.pk or late or not made.letter:
-            raise letters.Unreadable
-        content = letters.unseal(bytes(made.letter), private, str(made.pk))
+        content = looks.opened(user, made, private)
     except letters.Unreadable:
         words = "Only the browser that asked can show these lines, for one hour. Choose them again."
         raise Refused("not_yours", words, status=403) from None
@@ -178,12 +159,6 @@ def teach(question_pk: int) -> bool:
     kind = question.kind if question.kind in KINDS else "name"
     terms.teach(question.decided_by, question.organisation_id, text, which, kind)
     return True
-
-
-def forget() -> int:
-    """Remove letters that are too old to be opened; that someone looked stays. Returns how many."""
-    before = timezone.now() - timedelta(seconds=SECONDS)
-    return PixelLook.objects.filter(at__lt=before).exclude(letter=b"").update(letter=b"")
 
 
 def _announce(question: PixelQuestion) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -18,9 +15,9 @@ from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
-from portal.core import bulk
+from portal.core import bulk, letter_cookies
 from portal.core.errors import Refused
-from portal.deidentify.models import PixelLook, PixelQuestion
+from portal.deidentify.models import PixelQuestion
 from portal.deidentify.pixels import queries, review, tables
 
 DONE = {"keep": "shown again", "cover": "left covered"}
@@ -52,20 +49,8 @@ def pixel_decide(request: HttpRequest) -> HttpResponse:
         messages.info(request, error.message)
         return redirect("pixel_questions")
     answer = redirect("pixel_look", made.pk)
-    answer.set_cookie(
-        _cookie(made),
-        base64.urlsafe_b64encode(key).decode(),
-        max_age=review.SECONDS,
-        path=reverse("pixel_look", args=[made.pk]),
-        secure=settings.HTTPS,
-        httponly=True,
-        samesite="Strict",
-    )
+    letter_cookies.hand_over(answer, made.pk, key, reverse("pixel_look", args=[made.pk]))
     return answer
-
-
-def _cookie(made: PixelLook) -> str:
-    return f"pixels-{made.pk.hex[:12]}"
 
 
 @never_cache
@@ -85,7 +70,7 @@ def pixel_look(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     closed = ""
     if made.letter or made.user_id != request.user.pk:
         try:
-            shown = review.opened(request.user, made, _key(request, made))
+            shown = review.opened(request.user, made, letter_cookies.held(request, made.pk))
         except Refused as error:
             closed = error.message
     rows: list[Any] = list(queries.questions(request.user).filter(pk__in=made.questions))
@@ -95,10 +80,3 @@ def pixel_look(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     waiting = [row for row in rows if row.state == PixelQuestion.State.OPEN]
     context = {"look": made, "rows": rows, "closed": closed, "first": waiting[0] if waiting else None}
     return render(request, "deidentify/look.html", context)
-
-
-def _key(request: HttpRequest, made: PixelLook) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(request.COOKIES.get(_cookie(made), ""))
-    except (binascii.Error, ValueError):
-        return b""
