@@ -13,12 +13,16 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import pixels, rules, site_actions, terms, vault
+from portal.deidentify import rules, site_actions, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, Keys, patient_key
 from portal.deidentify.models import DeidentificationReport
-from portal.deidentify.pixels import Looked, NotCovered, NotShown, review
+from portal.deidentify.pixels import door as pixels
+from portal.deidentify.pixels import review
+from portal.deidentify.pixels.clean import Looked
+from portal.deidentify.pixels.cover import NotCovered
+from portal.deidentify.pixels.shown import NotShown
 from portal.deidentify.pixels.where import Box
 from portal.deidentify.profile import NAME, VERSION, Outcome, deidentify
 from portal.deidentify.table import Options, Row

@@ -19,6 +19,8 @@ LEAST, MOST = 10, 300  # characters of a reason
 SHOWN = {"PatientID": "Patient ID", "IssuerOfPatientID": "Issued by", "PatientName": "Name",
          "PatientBirthDate": "Birth date", "PatientSex": "Sex"}  # fmt: skip
 
+TOPIC = "deidentify.zone_look_asked"
+
 
 def reason(text: str) -> str:
     """The words of a reason. Raises Refused when they are too few to be one, or too many."""
@@ -45,7 +47,7 @@ def ask(
         accessions=list(accessions),
         reason=reason(why),
     )
-    return made, looks.ask(made, "deidentify.zone_look_asked")
+    return made, looks.ask(made, TOPIC)
 
 
 def ask_lists(user: Any, organisation_id: int, why: str) -> tuple[ZoneLook, bytes]:
@@ -54,7 +56,7 @@ def ask_lists(user: Any, organisation_id: int, why: str) -> tuple[ZoneLook, byte
     Raises Http404 for anyone but a PACS administrator in person, Refused without a reason.
     """
     made = ZoneLook(organisation_id=organisation_id, user=user, about=ZoneLook.About.LISTS, reason=reason(why))
-    return made, looks.ask(made, "deidentify.zone_look_asked")
+    return made, looks.ask(made, TOPIC)
 
 
 def answer(look_id: uuid.UUID | str) -> bool:

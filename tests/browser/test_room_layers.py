@@ -114,6 +114,7 @@ def test_layers_are_switched_on_and_lie_where_they_belong(stack: Stack, page: Pa
     lit = extent(green(page))
     assert (lit[0], *lit[2:]) == pytest.approx((body[0], *body[2:]), abs=6), "above it stands the label"
     expect(page.locator("text.foreign-label")).to_contain_text("Soft tissue")
+    page.get_by_test_id("viewport-0").focus()  # in the list the arrows go from layer to layer
     for key, number, count in (("ArrowDown", 7, 1), ("ArrowDown", 8, 0), ("Home", 1, 0)):
         page.keyboard.press(key)
         expect(place).to_contain_text(f"{number} / 12")

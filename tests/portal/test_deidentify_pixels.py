@@ -22,9 +22,9 @@ from pydicom.uid import (
 )
 
 from inference.preprocess import fiducials, read_image
-from portal.deidentify import pixels
 from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
+from portal.deidentify.pixels import door as pixels
 from portal.deidentify.pixels import instance, terms
 from portal.deidentify.pixels.cover import NotCovered
 from portal.deidentify.pixels.match import Judged, judge_line

@@ -35,6 +35,8 @@ MOST = 50  # lines in a letter
 State = PixelQuestion.State
 DECISIONS = {"keep": State.KEPT, "cover": State.COVERED}
 
+TOPIC = "deidentify.look_asked"
+
 
 def ask(receipt: Receipt, looked: Looked) -> None:
     """Ask about each covered line that is uncertain, once; its picture is kept encrypted. Identity zone only."""
@@ -94,7 +96,7 @@ def look(user: Any, questions: Sequence[PixelQuestion]) -> tuple[PixelLook, byte
         raise Http404
     keys = [question.pk for question in questions[:MOST]]
     made = PixelLook(organisation_id=organisations.pop(), user=user, questions=keys)
-    return made, looks.ask(made, "deidentify.look_asked")
+    return made, looks.ask(made, TOPIC)
 
 
 def answer(look_id: uuid.UUID | str) -> bool:
