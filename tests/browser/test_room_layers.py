@@ -132,6 +132,9 @@ def test_layers_are_switched_on_and_lie_where_they_belong(stack: Stack, page: Pa
 
     # by keys: the point lies in the bone that the picture shows
     page.get_by_test_id("viewport-0").focus()
+    page.keyboard.press("Home")
+    for _ in range(foreign.POINTED):
+        page.keyboard.press("ArrowDown")
     page.keyboard.press("o")
     expect(rows.first).to_be_focused()
     while not layer(page, "Imaging Measurement Report").evaluate("e => e === document.activeElement"):
@@ -141,7 +144,7 @@ def test_layers_are_switched_on_and_lie_where_they_belong(stack: Stack, page: Pa
     expect(cross).to_have_count(1)
     left, top, right, bottom = box(page, cross)
     x, y = extent(before > 245)[::2], extent(before > 245)[1::2]  # soft tissue is a middle grey
-    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((sum(x) / 2, sum(y) / 2), abs=2)
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((sum(x) / 2, sum(y) / 2), abs=4)
     expect(page.locator("text.foreign-label")).to_contain_text("Lesion")
     page.keyboard.press("o")
     expect(page.get_by_test_id("viewport-0")).to_be_focused()
