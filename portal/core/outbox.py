@@ -71,8 +71,7 @@ def send(rows: Sequence[OutboxEvent]) -> None:
         wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
         waiting = OutboxEvent.objects.filter(pk__in=[row.pk for row in group], state=OutboxEvent.State.WAITING)
         waiting.update(sends=sends, next_at=timezone.now() + wait)
-    for row in rows:  # each in a message of its own: what failed before must not hold up the others
-        _courier().take([row], alone=True)
+    _courier().take(rows, alone=True)  # what failed before must not hold up the others
 
 
 class _Courier:
@@ -84,31 +83,28 @@ class _Courier:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.change = threading.Condition()
-        self.owed: list[list[OutboxEvent]] = []  # one list, one message at least
+        self.together: list[OutboxEvent] = []
+        self.alone: list[OutboxEvent] = []  # each in a message of its own
         self.busy = False
         threading.Thread(target=self._work, name="outbox", daemon=True).start()
 
-    def take(self, rows: list[OutboxEvent], alone: bool = False) -> None:
+    def take(self, rows: Sequence[OutboxEvent], alone: bool = False) -> None:
         """Bring these soon; `alone` in messages of their own."""
         with self.change:
-            if alone or not self.owed or not self.owed[-1]:
-                self.owed.append(list(rows))
-            else:
-                self.owed[-1].extend(rows)
-            if alone:
-                self.owed.append([])
+            (self.alone if alone else self.together).extend(rows)
             self.change.notify_all()
 
     def flush(self, seconds: float) -> None:
         """Wait until all is brought, at most so long."""
         with self.change:
-            self.change.wait_for(lambda: not self.owed and not self.busy, seconds)
+            self.change.wait_for(lambda: not (self.alone or self.together or self.busy), seconds)
 
     def _work(self) -> None:
         while True:
             with self.change:
-                self.change.wait_for(lambda: bool(self.owed))
-                lists, self.owed, self.busy = self.owed, [], True
+                self.change.wait_for(lambda: bool(self.alone or self.together))
+                lists = [self.together, *([row] for row in self.alone)]
+                self.together, self.alone, self.busy = [], [], True
             for rows in lists:
                 try:
                     _publish(rows)
