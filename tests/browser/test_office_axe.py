@@ -148,6 +148,23 @@ def test_a_page_is_accessible(stack: Stack, contexts: dict[str, BrowserContext],
     page.close()
 
 
+def test_asking_who_a_patient_is(stack: Stack, contexts: dict[str, BrowserContext]) -> None:
+    """From the scan's page to the answer, which is shown once; each page on the way is accessible."""
+    page = contexts["dave"].new_page()
+    study = stack.query("SELECT study_uid FROM archive_study ORDER BY id LIMIT 1")[0]["study_uid"]
+    page.goto(f"{stack.url}/scans/{study}/")
+    page.get_by_role("link", name="Who is this?").click()
+    assert Axe().run(page).response["violations"] == []
+    page.get_by_label("Reason").fill("The referring doctor asked by telephone")
+    page.get_by_role("button", name="Ask").click()
+    page.get_by_role("button", name="Show it now").click(timeout=60_000)  # comes by itself
+    expect(page.get_by_role("heading", name="Patient")).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
+    page.goto(page.url)
+    expect(page.get_by_text("Shown before")).to_be_visible()
+    page.close()
+
+
 def report(violations: list[dict[str, Any]]) -> str:
     return "\n".join(f"{v['id']}: {v['help']}\n  {n['html'][:200]}" for v in violations for n in v["nodes"])
 

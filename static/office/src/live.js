@@ -27,7 +27,7 @@ export function startLive() {
       wait = FIRST_WAIT;
       show(true);
       // what was missed meanwhile: since the connection was lost, or since the server drew what is at work
-      if (lost || document.querySelector("[data-live] .badge.waiting")) renewAll();
+      if (lost || document.querySelector("[data-live] .badge.waiting, [data-live][data-waits]")) renewAll();
       lost = false;
     };
     socket.onmessage = (message) => {
