@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
+from inference.outlines import rings
 from inference.phantoms import dicom
 from inference.phantoms.chest_anatomy import ChestPlan, draw_normal, region_masks, shapes
 from inference.phantoms.chest_findings import PAINTERS
 from inference.phantoms.texture import Bool, grain
-from inference.phantoms.truth import ImageTruth, LesionTruth, outlines
+from inference.phantoms.truth import TOLERANCE, ImageTruth, LesionTruth
 
 CHEST_CLASSES: tuple[str, ...] = tuple(PAINTERS)
 FIELD_MM = 400.0
@@ -51,7 +52,7 @@ class ChestImage:
             "kind": "chest",
             "seed": self.seed,
             "study_instance_uid": self.identity.study_uid,
-            "images": [self.truth.to_dict() | {"regions": {k: outlines(m) for k, m in self.regions.items()}}],
+            "images": [self.truth.to_dict() | {"regions": {k: rings(m, TOLERANCE) for k, m in self.regions.items()}}],
         }
 
 

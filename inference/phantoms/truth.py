@@ -6,20 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from skimage import draw, measure
+from skimage import draw
 
+from inference.outlines import rings
 from inference.phantoms.texture import Bool
 
-
-def outlines(mask: Bool, tolerance: float = 1.5) -> list[list[list[float]]]:
-    """Closed outlines [[x, y], …] in image pixels, one for each part of the mask (rows, columns)."""
-    padded = np.pad(mask, 1).astype(np.float32)
-    found = []
-    for contour in measure.find_contours(padded, 0.5):
-        simple = measure.approximate_polygon(contour - 1.0, tolerance)
-        if len(simple) >= 3:
-            found.append([[round(float(x), 1), round(float(y), 1)] for y, x in simple])
-    return found
+TOLERANCE = 1.5  # pixels by which an outline may leave a mask's edge
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class LesionTruth:
             "kind": self.kind,
             "malignant": self.malignant,
             "box": list(self.box),
-            "outlines": outlines(self.mask),
+            "outlines": rings(self.mask, TOLERANCE),
         }
 
 

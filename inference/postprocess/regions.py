@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure
 
 from inference.findings import Region
+from inference.outlines import thinned
 
 Float = NDArray[np.float32]
 OUTLINE_TOLERANCE = 0.25  # patches
@@ -77,10 +77,6 @@ def _outline(
     if not contours:
         return None
     longest = max(contours, key=len)
-    # Douglas and Peucker's rule, as measure.approximate_polygon has it in Python at thirty times the cost
-    line = shapely.simplify(shapely.LineString(longest), OUTLINE_TOLERANCE, preserve_topology=False)
-    simple = shapely.get_coordinates(line)
+    simple = thinned(longest, OUTLINE_TOLERANCE)
     points = np.stack([(simple[:, 1] - 0.5) * step[0], (simple[:, 0] - 0.5) * step[1]], axis=1)
-    if len(points) < 4:
-        return None
     return tuple((round(float(x), 1), round(float(y), 1)) for x, y in to_image(points)[:-1])

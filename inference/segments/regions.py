@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from inference.outlines import rings
 from inference.phantoms.chest_anatomy import REGIONS
-from inference.phantoms.truth import outlines
 from inference.segments.rules import LUNGS, Bool, PixelBox, box_of
 
 Float = NDArray[np.float32]
@@ -63,7 +63,7 @@ class Regions:
         """JSON form: outlines [[x, y], …] in scan pixels per region, for drawing and export."""
         fy, fx = self.shape[0] / self.side, self.shape[1] / self.side
         drawn = {
-            name: [[[round((x + 0.5) * fx, 1), round((y + 0.5) * fy, 1)] for x, y in line] for line in outlines(m, 0.4)]
+            name: [[[round((x + 0.5) * fx, 1), round((y + 0.5) * fy, 1)] for x, y in line] for line in rings(m, 0.4)]
             for name, m in self.masks.items()
         }
         return {"shape": list(self.shape), "outlines": drawn, "warnings": list(self.warnings)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from portal.core.errors import Refused
 
 NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored")
 PIXEL_DATA = 0x7FE00010
+MOST_HEADER = 1 << 20  # bytes before the pixels of what is read this way, since headers are kept
 
 
 def frame_array(dataset: Dataset | Path, frame: int, raw: bool = False) -> NDArray[Any]:
@@ -32,11 +36,47 @@ def frame_array(dataset: Dataset | Path, frame: int, raw: bool = False) -> NDArr
         raise Refused("not_acceptable", words, status=406) from error
 
 
+@dataclass(frozen=True)
+class _Native:
+    """Pixels that lie in a file as numpy has them: one sample of 8 or 16 bits."""
+
+    header: Dataset
+    shape: tuple[int, int]
+    bits: int
+    stored: int
+    signed: bool
+    offset: int
+    length: int
+
+
 def native_frame(path: Path, frame: int) -> tuple[Dataset, NDArray[Any]] | None:
     """(header, pixels) of a frame of one sample of 8 or 16 bits that is stored as it is; only the frame is read.
 
+    The header is shared between calls and must not be changed.
     None for everything else, which `frame_array` decodes: also where more than the pixel stands in its bits.
     """
+    about = path.stat()
+    found = _native(path, about.st_ino, about.st_mtime_ns, about.st_size)
+    if found is None:
+        return None
+    count = found.shape[0] * found.shape[1]
+    each = count * found.bits // 8
+    if not count or not 0 < frame * each <= found.length:
+        return None
+    kind = f"<{'i' if found.signed else 'u'}{found.bits // 8}"
+    pixels = np.fromfile(path, kind, count, offset=found.offset + (frame - 1) * each)
+    if pixels.size != count:
+        return None
+    half = 1 << found.stored - 1
+    ends = (-half, half - 1) if found.signed else (0, 2 * half - 1)
+    if found.stored < found.bits and not ends[0] <= pixels.min() <= pixels.max() <= ends[1]:
+        return None
+    return found.header, pixels.reshape(found.shape)
+
+
+@functools.lru_cache(128)  # whoever moves a window asks for the same image again and again
+def _native(path: Path, *_state: int) -> _Native | None:
+    """Where the pixels lie; _state is what changes when another file takes this one's place."""
     with path.open("rb") as file:
         try:
             header = dcmread(file, stop_before_pixels=True, force=True)
@@ -44,23 +84,29 @@ def native_frame(path: Path, frame: int) -> tuple[Dataset, NDArray[Any]] | None:
             if syntax.is_encapsulated or syntax.is_deflated or not syntax.is_little_endian:
                 return None
             rows, columns, bits, stored = (int(header[name].value) for name in NEEDED)
-            signed = bool(header.PixelRepresentation)
             element = pixel_element(file, syntax)
-            each = rows * columns * bits // 8
             if header.SamplesPerPixel != 1 or bits not in {8, 16} or element is None or element.tag != PIXEL_DATA:
                 return None
-            if not 0 < stored <= bits or frame * each > element.length:
+            if not 0 < stored <= bits or element.offset > MOST_HEADER:
                 return None
+            signed = bool(header.PixelRepresentation)
+            return _Native(header, (rows, columns), bits, stored, signed, element.offset, element.length)
         except (AttributeError, KeyError, TypeError, ValueError, InvalidDicomError, BrokenPixels):
             return None
-        file.seek(element.offset + (frame - 1) * each)
-        pixels = np.fromfile(file, f"<{'i' if signed else 'u'}{bits // 8}", rows * columns)
-    if pixels.size != rows * columns or not pixels.size:
-        return None
-    ends = (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
-    if stored < bits and not ends[0] <= pixels.min() <= pixels.max() <= ends[1]:
-        return None
-    return header, pixels.reshape(rows, columns)
+
+
+def in_memory(path: Path, size: int) -> bool:
+    """Whether the system can give the file's bytes without waiting for a disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.preadv(handle, [bytearray(size)], 0, os.RWF_NOWAIT) == size
+    except (OSError, AttributeError):  # not in the cache, or a system without RWF_NOWAIT
+        return False
+    finally:
+        os.close(handle)
 
 
 def decoded_frames(path: Path, frames: list[int]) -> list[bytes]:

@@ -11,9 +11,13 @@ from pathlib import Path
 from django.http import QueryDict
 
 from portal.archive import media, pictures, render
+from portal.archive.decode import in_memory
 from portal.archive.delivery import GROWS, KEPT, VARY, Located, boundary_of, byte_range, digest_of, framing, plan_frames
 from portal.archive.sending import Headers, Piece, Span
 from portal.core import storage
+from portal.ingest.rules import EXPLICIT, IMPLICIT
+
+QUICK, QUICK_SIDE = 1 << 20, 1024  # bytes of a file, pixels of its picture's side
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,13 @@ def wish_of(match: re.Match[str], places: list[Located], headers: Mapping[bytes,
     numbers, thumbnail = match["frames"] or "", match["picture"] == "thumbnail"
     wish = wished(places[0], numbers, headers.get(b"accept", ""), query, thumbnail)
     return wish if wish and len(wish.frames) == 1 and _path(places[0]) else None
+
+
+def quick(wish: Wish) -> bool:
+    """Whether drawing takes about a millisecond and waits for nothing: a small image, not compressed, in memory."""
+    path = _path(wish.place)
+    small = wish.place.size <= QUICK and max(wish.look.width, wish.look.height) <= QUICK_SIDE
+    return small and wish.place.syntax in {IMPLICIT, EXPLICIT} and path is not None and in_memory(path, wish.place.size)
 
 
 def draw(wish: Wish) -> bytes:

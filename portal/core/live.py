@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
-import threading
-import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -17,9 +12,12 @@ from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from portal.core.aside import Aside
+
 log = structlog.get_logger(__name__)
 MOST_WAITING = 5000  # events of one process that are not sent yet; more are dropped
 SECONDS = 5.0  # for one event
+Event = tuple[list[str], dict[str, Any]]  # groups, message
 
 # type → the fields its data must have, no more and no fewer
 SCHEMA: dict[str, frozenset[str]] = {
@@ -64,67 +62,38 @@ def announce(groups: Iterable[str], kind: str, data: dict[str, Any]) -> None:
     transaction.on_commit(lambda: _send(names, message), robust=True)
 
 
-class _Post:
-    """Sends events one after another from a thread of its own, over one connection that stays open.
+def _sender() -> Callable[[list[Event]], None]:
+    """Sends events one after another over one connection that stays open.
 
     Nobody waits for it: an action is done when it is committed, however slow or lost the channel is.
     """
+    loop = asyncio.Runner()
+    return lambda events: loop.run(_send_all(events))
 
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.events: deque[tuple[list[str], dict[str, Any]]] = deque()
-        self.waiting = 0  # those in `events`, and the one that is being sent
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="live", daemon=True).start()
 
-    def send(self, groups: list[str], message: dict[str, Any]) -> None:
-        if self.waiting >= MOST_WAITING:
-            log.warning("live.not_sent", kind=message["kind"], error="too many wait")
-            return
-        self.events.append((groups, message))
-        self.waiting += 1
-        if self.waiting == 1:  # else the thread is awake, and waking it costs more than most events
-            asyncio.run_coroutine_threadsafe(self._empty(), self.loop)
-
-    async def _empty(self) -> None:
-        while True:
-            groups, message = self.events.popleft()
+async def _send_all(events: list[Event]) -> None:
+    for groups, message in events:
+        try:
             try:
-                try:
-                    await self._once(groups, message)
-                except (OSError, RedisError):  # the server went away and may be back
-                    await self._once(groups, message)
-            except Exception as error:  # the channel is a convenience; pages also poll
-                log.warning("live.not_sent", kind=message["kind"], error=str(error))
-            with _making:
-                self.waiting -= 1
-                if not self.waiting:
-                    return
-
-    async def _once(self, groups: list[str], message: dict[str, Any]) -> None:
-        layer = get_channel_layer()
-        if layer is not None:
-            async with asyncio.timeout(SECONDS):
-                for group in groups:
-                    await layer.group_send(group, message)
+                await _once(groups, message)
+            except (OSError, RedisError):  # the server went away and may be back
+                await _once(groups, message)
+        except Exception as error:  # the channel is a convenience; pages also poll
+            log.warning("live.not_sent", kind=message["kind"], error=str(error))
 
 
-_making = threading.Lock()
-_post: _Post | None = None
+async def _once(groups: list[str], message: dict[str, Any]) -> None:
+    layer = get_channel_layer()
+    if layer is not None:
+        async with asyncio.timeout(SECONDS):
+            for group in groups:
+                await layer.group_send(group, message)
+
+
+_post = Aside("live", _sender, MOST_WAITING)
+flush = _post.flush
 
 
 def _send(groups: list[str], message: dict[str, Any]) -> None:
-    global _post
-    with _making:
-        if _post is None or _post.pid != os.getpid():  # threads do not survive a fork
-            if _post is None:
-                atexit.register(flush)
-            _post = _Post()
-        _post.send(groups, message)
-
-
-def flush(seconds: float = 2.0) -> None:
-    """Wait until what was announced is sent, at most so long: for a process that ends."""
-    until = time.monotonic() + seconds
-    while _post is not None and _post.pid == os.getpid() and _post.waiting and time.monotonic() < until:
-        time.sleep(0.01)
+    if not _post.put([(groups, message)]):
+        log.warning("live.not_sent", kind=message["kind"], error="too many wait")

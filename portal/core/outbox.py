@@ -6,9 +6,7 @@ lease while it works, and closes it; when the worker dies the lease runs out and
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import os
 import threading
 import traceback
 import uuid
@@ -25,7 +23,9 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from portal.core.aside import Aside
 from portal.core.models import OutboxEvent
+from portal.core.rows import insert
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ LEASE_SECONDS = 15
 RESEND_SECONDS = 20
 MAX_ATTEMPTS = 6
 TOGETHER = 32  # owed tasks in one message
+Owed = tuple[OutboxEvent, bool]  # a row, and whether it goes in a message of its own
 
 
 def followers(topic: str) -> Sequence[str]:
@@ -59,10 +60,9 @@ def emit_all(topic: str, keys: Iterable[object], **payload: object) -> None:
         for key in keys
         for task in tasks
     ]
-    with transaction.atomic():
-        OutboxEvent.objects.bulk_create(rows)
     if rows:
-        transaction.on_commit(lambda: _courier().take(rows), robust=True)
+        insert(rows)
+        transaction.on_commit(lambda: _courier.put((row, False) for row in rows), robust=True)
 
 
 def send(rows: Sequence[OutboxEvent]) -> None:
@@ -71,68 +71,24 @@ def send(rows: Sequence[OutboxEvent]) -> None:
         wait = timedelta(seconds=min(RESEND_SECONDS * 2 ** (sends - 1), 600))
         waiting = OutboxEvent.objects.filter(pk__in=[row.pk for row in group], state=OutboxEvent.State.WAITING)
         waiting.update(sends=sends, next_at=timezone.now() + wait)
-    _courier().take(rows, alone=True)  # what failed before must not hold up the others
+    _courier.put((row, True) for row in rows)  # alone: what failed before must not hold up the others
 
 
-class _Courier:
-    """Brings owed tasks to the broker from a thread of its own, those that come meanwhile together.
+def _bring(owed: list[Owed]) -> None:
+    """Bring owed tasks to the broker, those that came meanwhile together.
 
     Who owes them need not wait for the broker: they are committed, and what is lost here is sent again by `sweep`.
     """
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.change = threading.Condition()
-        self.together: list[OutboxEvent] = []
-        self.alone: list[OutboxEvent] = []  # each in a message of its own
-        self.busy = False
-        threading.Thread(target=self._work, name="outbox", daemon=True).start()
-
-    def take(self, rows: Sequence[OutboxEvent], alone: bool = False) -> None:
-        """Bring these soon; `alone` in messages of their own."""
-        with self.change:
-            (self.alone if alone else self.together).extend(rows)
-            self.change.notify_all()
-
-    def flush(self, seconds: float) -> None:
-        """Wait until all is brought, at most so long."""
-        with self.change:
-            self.change.wait_for(lambda: not (self.alone or self.together or self.busy), seconds)
-
-    def _work(self) -> None:
-        while True:
-            with self.change:
-                self.change.wait_for(lambda: bool(self.alone or self.together))
-                lists = [self.together, *([row] for row in self.alone)]
-                self.together, self.alone, self.busy = [], [], True
-            for rows in lists:
-                try:
-                    _publish(rows)
-                except Exception:  # it is sent again; the thread must go on
-                    log.exception("outbox.not_published", rows=len(rows))
-            with self.change:
-                self.busy = False
-                self.change.notify_all()
+    together = [row for row, alone in owed if not alone]
+    for rows in [together, *([row] for row, alone in owed if alone)]:
+        try:
+            _publish(rows)
+        except Exception:  # it is sent again; the others must go
+            log.exception("outbox.not_published", rows=len(rows))
 
 
-_making = threading.Lock()
-_one: _Courier | None = None
-
-
-def _courier() -> _Courier:
-    global _one
-    with _making:
-        if _one is None or _one.pid != os.getpid():  # threads do not survive a fork
-            if _one is None:
-                atexit.register(flush)
-            _one = _Courier()
-        return _one
-
-
-def flush(seconds: float = 2.0) -> None:
-    """Wait until the broker knows what was owed, at most so long: for a process, or a task, that ends."""
-    if _one is not None and _one.pid == os.getpid():
-        _one.flush(seconds)
+_courier = Aside("outbox", lambda: _bring)
+flush = _courier.flush
 
 
 def _publish(rows: Sequence[OutboxEvent]) -> None:

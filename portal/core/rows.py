@@ -4,14 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from django.db import connection, models
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 def quote(name: str | None) -> str:
     """A table's or a column's name as SQL has it."""
     assert name is not None
     return connection.ops.quote_name(name)
+
+
+def insert(rows: Sequence[Row], *, skip_conflicts: bool = False) -> list[Row]:
+    """Insert a few rows of one model by one statement; returns those that are new, and each knows its key.
+
+    As `bulk_create`, which composes the statement for as long as the database takes to carry it out, and which
+    cannot say what it skipped.
+    skip_conflicts  leave out what a constraint forbids; only for models whose keys the program draws
+    """
+    if not rows:
+        return []
+    model = type(rows[0])
+    key = model._meta.pk
+    drawn = key is model._meta.auto_field
+    assert key is not None and not (drawn and skip_conflicts)
+    fields = [field for field in model._meta.concrete_fields if not (drawn and field is key)]
+    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for row in rows for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(_insert(model, len(rows), drawn, skip_conflicts), values)
+        found: list[Any] = [found for (found,) in cursor.fetchall()] if drawn or skip_conflicts else []
+    if drawn:
+        for row, number in zip(rows, found, strict=True):
+            row.pk = number
+    new = [row for row in rows if row.pk in set(found)] if skip_conflicts else list(rows)
+    for row in new:
+        row._state.adding, row._state.db = False, connection.alias
+    return new
+
+
+@lru_cache(256)
+def _insert(model: type[models.Model], count: int, drawn: bool, skip_conflicts: bool) -> str:
+    meta = model._meta
+    assert meta.pk is not None
+    columns = [quote(field.column) for field in meta.concrete_fields if not (drawn and field is meta.pk)]
+    one = f"({', '.join(['%s'] * len(columns))})"
+    text = f"INSERT INTO {quote(meta.db_table)} ({', '.join(columns)}) VALUES {', '.join([one] * count)}"
+    if skip_conflicts:
+        text += " ON CONFLICT DO NOTHING"
+    # a role may write where it may not read, so nothing is asked back without need
+    return f"{text} RETURNING {quote(meta.pk.column)}" if drawn or skip_conflicts else text
 
 
 def insert_all(rows: Sequence[models.Model]) -> None:

@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from portal.core import live, outbox
 from portal.core.digests import keyed
 from portal.core.grouping import Group
+from portal.core.rows import insert
 from portal.ingest import landing
 from portal.ingest.inspect import inspect
 from portal.ingest.models import LandingFile, Receipt, Source
@@ -122,12 +123,12 @@ def _write(arrivals: list[Arrival]) -> list[Arrival]:
     with transaction.atomic():
         fresh, duplicates, faulty, again = _sorted(arrivals)
         aside = _aside(faulty)
-        Receipt.objects.bulk_create([arrival.receipt for arrival in [*duplicates, *aside]])
+        insert([arrival.receipt for arrival in [*duplicates, *aside]])
         kept = [*fresh, *aside]
         files = landing.keep_all([(arrival.landed, arrival.receipt.pk) for arrival in kept])
         try:
-            rows = zip(kept, files.names, strict=True)
-            LandingFile.objects.bulk_create(LandingFile(receipt_id=a.receipt.pk, name=name) for a, name in rows)
+            named = zip(kept, files.names, strict=True)
+            insert([LandingFile(receipt_id=arrival.receipt.pk, name=name) for arrival, name in named])
             outbox.emit_all("ingest.received", [arrival.receipt.pk for arrival in fresh])
             for arrival in [*kept, *duplicates]:
                 announce(arrival.receipt)
@@ -160,29 +161,35 @@ def _sorted(arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival], list
     """
     wanted = sorted((a for a in arrivals if a.fault is None), key=lambda a: a.receipt.uid_digest)  # no deadlocks
     faulty = [arrival for arrival in arrivals if arrival.fault is not None]
-    fresh, duplicates, again = list[Arrival](), list[Arrival](), list[Arrival]()
-    if wanted:
-        Receipt.objects.bulk_create([arrival.receipt for arrival in wanted], ignore_conflicts=True)
-        rows = Receipt.objects.filter(
-            organisation_id__in={arrival.receipt.organisation_id for arrival in wanted},
-            uid_digest__in=[arrival.receipt.uid_digest for arrival in wanted],
-            state__in=LIVING,
-        ).values_list("organisation_id", "uid_digest", "pk", "digest")
-        living = {(organisation, uid): (pk, digest) for organisation, uid, pk, digest in rows}
-        for arrival in wanted:
-            receipt = arrival.receipt
-            pk, digest = living.get((receipt.organisation_id, receipt.uid_digest), (None, ""))
-            if pk == receipt.pk:
-                fresh.append(arrival)
-            elif pk is None:
-                again.append(arrival)
-            elif digest == receipt.digest:
-                receipt.state = Receipt.State.DUPLICATE
-                duplicates.append(arrival)
-            else:
-                arrival.fault = ("conflict", "")
-                faulty.append(arrival)
+    duplicates, again = list[Arrival](), list[Arrival]()
+    new = {receipt.pk for receipt in insert([arrival.receipt for arrival in wanted], skip_conflicts=True)}
+    fresh = [arrival for arrival in wanted if arrival.receipt.pk in new]
+    known = [arrival for arrival in wanted if arrival.receipt.pk not in new]
+    living = _living(known)
+    for arrival in known:
+        receipt = arrival.receipt
+        digest = living.get((receipt.organisation_id, receipt.uid_digest))
+        if digest is None:
+            again.append(arrival)
+        elif digest == receipt.digest:
+            receipt.state = Receipt.State.DUPLICATE
+            duplicates.append(arrival)
+        else:
+            arrival.fault = ("conflict", "")
+            faulty.append(arrival)
     return fresh, duplicates, faulty, again
+
+
+def _living(arrivals: list[Arrival]) -> dict[tuple[int, str], str]:
+    """(organisation, digest of the instance) → digest of the bytes that are here."""
+    if not arrivals:
+        return {}
+    rows = Receipt.objects.filter(
+        organisation_id__in={arrival.receipt.organisation_id for arrival in arrivals},
+        uid_digest__in=[arrival.receipt.uid_digest for arrival in arrivals],
+        state__in=LIVING,
+    ).values_list("organisation_id", "uid_digest", "digest")
+    return {(organisation, uid): digest for organisation, uid, digest in rows}
 
 
 def _aside(faulty: list[Arrival]) -> list[Arrival]:

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from portal.core.models import OutboxEvent
-from portal.core.rows import insert_all, update_each
+from portal.core.rows import insert, insert_all, update_each
+from portal.ingest.models import LandingFile
 
 pytestmark = pytest.mark.django_db
 
@@ -67,3 +68,25 @@ def test_rows_are_inserted_as_django_would() -> None:
         other.refresh_from_db()
         for name in names:
             assert getattr(one, name) == getattr(other, name), name
+
+
+def test_rows_are_written_by_one_statement_and_know_their_keys(django_assert_num_queries) -> None:
+    with django_assert_num_queries(1):
+        made = insert([OutboxEvent(topic="t", task="it's %s", key=str(n), payload={"n": n}) for n in range(3)])
+    kept = OutboxEvent.objects.in_bulk([row.pk for row in made])
+    assert [(kept[row.pk].key, kept[row.pk].payload, kept[row.pk].task) for row in made] == [
+        (str(n), {"n": n}, "it's %s") for n in range(3)
+    ]
+    made[0].error = "later"
+    made[0].save()  # it is known to be in the database
+    assert OutboxEvent.objects.get(pk=made[0].pk).error == "later" and OutboxEvent.objects.count() == 3
+    with django_assert_num_queries(0):
+        assert insert(list[OutboxEvent]()) == []
+
+
+def test_what_a_constraint_forbids_is_left_out_and_said() -> None:
+    first, second = LandingFile(receipt_id=uuid.uuid4(), name="a"), LandingFile(receipt_id=uuid.uuid4(), name="b")
+    insert([first])
+    again = LandingFile(receipt_id=first.receipt_id, name="c")
+    assert insert([again, second], skip_conflicts=True) == [second]
+    assert sorted(LandingFile.objects.values_list("name", flat=True)) == ["a", "b"]

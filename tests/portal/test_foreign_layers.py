@@ -18,6 +18,7 @@ from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 
+from inference.outlines import rings
 from portal.archive.foreign import Unreadable, drawn, gsps, seg, sr
 from portal.archive.models import Instance, Study
 from portal.export import gsps as our_gsps
@@ -153,8 +154,8 @@ def test_a_hole_is_a_ring_of_its_own() -> None:
     mask = np.zeros((40, 40), bool)
     mask[5:30, 5:30] = True
     mask[12:20, 12:20] = False
-    assert len(seg.outlines(mask)) == 2
-    assert seg.outlines(np.zeros((4, 4), bool)) == []
+    assert len(rings(mask, seg.TOLERANCE)) == 2
+    assert rings(np.zeros((4, 4), bool), seg.TOLERANCE) == []
 
 
 def test_pydicoms_segmentation() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
-from skimage.measure import approximate_polygon, find_contours
 
+from inference.outlines import rings
 from portal.archive.foreign import ROUND, Item, Layer, Unreadable, meaning
 
 TOLERANCE = 0.25  # pixels by which an outline may leave the mask's edge
@@ -41,9 +41,9 @@ def read(ds: Dataset, sizes: Mapping[str, tuple[int, int]]) -> Layer:
             layer.miss("masks on another grid, or of an image that is not here")
         else:
             for number, mask in _masks(ds, index, group, shared):
-                rings = outlines(mask)
-                if rings and number in segments:
-                    layer.add(_item(segments[number], source, rings, int(mask.sum())))
+                outlines = rings(mask, TOLERANCE, ROUND)
+                if outlines and number in segments:
+                    layer.add(_item(segments[number], source, outlines, int(mask.sum())))
     return layer
 
 
@@ -74,24 +74,14 @@ def _only(ds: Dataset) -> tuple[str, int] | None:
     return (str(named[0].ReferencedSOPInstanceUID), 1) if len(named) == 1 else None
 
 
-def outlines(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
-    """Borders of a mask, half way between its pixels and the others'; holes are rings as well."""
-    rings = []
-    for line in find_contours(np.pad(mask.astype(np.uint8), 1), 0.5):
-        points = approximate_polygon(line - 1, TOLERANCE)
-        if len(points) > 3:
-            rings.append([[round(float(x), ROUND), round(float(y), ROUND)] for y, x in points])
-    return rings
-
-
-def _item(segment: Dataset, source: tuple[str, int], rings: list[list[list[float]]], pixels: int) -> Item:
+def _item(segment: Dataset, source: tuple[str, int], outlines: list[list[list[float]]], pixels: int) -> Item:
     kind = meaning(segment.get("SegmentedPropertyTypeCodeSequence"))
     maker = str(segment.get("SegmentAlgorithmType") or "")
     return Item(
         "mask",
         source[0],
         source[1],
-        rings,
+        outlines,
         label=str(segment.get("SegmentLabel") or kind),
         tracking_id=str(segment.get("TrackingID") or ""),
         tracking_uid=str(segment.get("TrackingUID") or ""),
