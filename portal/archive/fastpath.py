@@ -133,7 +133,7 @@ class FastFrames:
         headers = [*made.kept, *made.headers, length, *sending.GUARDS]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": data})
-        loop.run_in_executor(_drawing, pictures.keep, wish.digest, data)
+        pictures.keep_soon(wish.digest, data)
         return True
 
     async def _located(self, credential: tuple[str, str], uids: tuple[str, ...]) -> list[Located] | None:

@@ -1,20 +1,31 @@
-"""C-STORE beside Orthanc: the same sender, the same images under new UIDs, in turns on one machine."""
+"""C-STORE beside Orthanc: the same sender, the same images under new UIDs, in turns on one machine.
+
+    CONCORD_BENCH_ROUNDS=3 python -m tests.bench store
+
+Concord twice in each round: with its workers held, so that both servers only receive, and with de-identification and
+archiving at work on the same cores, which Orthanc does not do.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from inference.phantoms import breast_case
 from tests.bench.house import configure
 from tests.conftest import start_portal
+from tests.support import Stack
 
 ROUNDS = int(os.environ.get("CONCORD_BENCH_ROUNDS", "3"))
+WORKERS = ("identities", "default")
 NO_NAGLE = {**os.environ, "TCP_NODELAY": "1"}
 
 
@@ -41,6 +52,18 @@ def send(port: int, called: str, path: Path, times: int, senders: int) -> float:
     return times * senders / (time.perf_counter() - begin)
 
 
+@contextmanager
+def held(stack: Stack) -> Iterator[None]:
+    """The portal's workers stand still meanwhile."""
+    for name in WORKERS:
+        os.killpg(stack.pid(name), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for name in WORKERS:
+            os.killpg(stack.pid(name), signal.SIGCONT)
+
+
 def main() -> None:
     """Print one row for each kind of image and number of associations: medians of the rounds."""
     folder = Path(tempfile.mkdtemp(prefix="concord-bench-"))
@@ -51,15 +74,19 @@ def main() -> None:
         from tests.factories.peers import orthanc  # wants a configured Django
 
         with orthanc(folder / "orthanc", stack.dicom_port) as there:
-            print("| images | associations | Orthanc /s | Concord /s | ratio |\n|---|---|---|---|---|")
+            print("| images | associations | Orthanc /s | Concord /s | ratio | workers at work /s | ratio |")
+            print("|---|---|---|---|---|---|---|")
             for kind, (path, times) in files(folder).items():
                 for senders in (1, 4):
-                    rates: dict[str, list[float]] = {"ORTHANC": [], stack.aet: []}
+                    rates: dict[str, list[float]] = {"orthanc": [], "held": [], "working": []}
                     for _ in range(ROUNDS):
-                        for called, port in (("ORTHANC", there.port), (stack.aet, stack.dicom_port)):
-                            rates[called].append(send(port, called, path, times, senders))
-                    theirs, ours = (statistics.median(rates[name]) for name in ("ORTHANC", stack.aet))
-                    print(f"| {kind} | {senders} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} |", flush=True)
+                        rates["orthanc"].append(send(there.port, "ORTHANC", path, times, senders))
+                        with held(stack):
+                            rates["held"].append(send(stack.dicom_port, stack.aet, path, times, senders))
+                        rates["working"].append(send(stack.dicom_port, stack.aet, path, times, senders))
+                    theirs, *ours = (statistics.median(rates[name]) for name in ("orthanc", "held", "working"))
+                    cells = " | ".join(f"{rate:.1f} | {rate / theirs:.2f}" for rate in ours)
+                    print(f"| {kind} | {senders} | {theirs:.1f} | {cells} |", flush=True)
     finally:
         process.terminate()
         process.wait(60)
