@@ -25,6 +25,7 @@ MAX_SIDE = 4096
 THUMBNAIL = 256
 MOST_FRAMES = 500  # of one GIF
 PROFILES = ("no", "yes", "srgb")
+cv2.setNumThreads(1)  # pictures are made beside each other; OpenCV's own threads would wait for a core by spinning
 ANNOTATIONS = {
     "patient": ("PatientName", "PatientID", "PatientSex", "PatientAge", "StudyDate"),
     "technique": ("Modality", "ViewPosition", "ImageLaterality", "KVP", "ExposureTime", "SliceThickness"),
@@ -46,6 +47,11 @@ class Look:
     quality: int = 90
     annotation: tuple[str, ...] = ()
     profile: str = "no"
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether a JPEG of the whole frame is asked for, with nothing in it or beside it."""
+        return self == Look(window=self.window, quality=self.quality)
 
 
 def digest(sha256: str, frames: list[int], look: Look) -> str:
@@ -96,11 +102,13 @@ def picture(path: Path, frames: list[int], look: Look) -> bytes:
             header = dataset = dcmread(path, force=True) if dataset is None else dataset
             pixels = frame_array(dataset, frame)
         try:
-            image = Image.fromarray(shown(header, pixels, look.window))
+            shades = shown(header, pixels, look.window)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
             words = f"This image cannot be shown as a picture ({type(error).__name__})."
             raise Refused("not_rendered", words, status=406) from error
-        images.append(annotated(_sized(image, look), header, look.annotation))
+        if look.as_it_is:
+            return _jpeg(shades, look.quality)
+        images.append(annotated(_sized(Image.fromarray(shades), look), header, look.annotation))
     out, profile = io.BytesIO(), colour_profile(header, look.profile, images[0].mode)
     extra = {"icc_profile": profile} if profile else {}
     match look.kind:
@@ -109,9 +117,18 @@ def picture(path: Path, frames: list[int], look: Look) -> bytes:
         case "image/gif":
             rest = {"save_all": True, "append_images": images[1:], "loop": 0} if len(images) > 1 else {}
             images[0].save(out, "GIF", duration=_milliseconds(header), **rest)
-        case _:
+        case _ if extra:
             images[0].save(out, "JPEG", quality=look.quality, **extra)
+        case _:
+            return _jpeg(np.asarray(images[0]), look.quality)
     return out.getvalue()
+
+
+def _jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """As Pillow writes it, which keeps other threads waiting meanwhile."""
+    blue_first = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
 
 
 def _milliseconds(dataset: Dataset) -> float:

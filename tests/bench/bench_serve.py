@@ -1,6 +1,6 @@
 """Frames and rendered pictures beside Orthanc: Concord alone, Concord behind nginx, Orthanc, in turns on one machine.
 
-    python -m tests.bench serve [--clients 4] [--seconds 3] [--rounds 3]
+    python -m tests.bench serve [--clients 4] [--seconds 3] [--rounds 3] [--only "jpeg first"]
 
 Each client is a process with one connection that asks for one image after the other and reads every byte; a round is so
 many seconds for each server, and the medians of the rounds are compared. `first` asks with a window that nobody asked
@@ -17,6 +17,7 @@ import os
 import shutil
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -263,7 +264,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args([] if __name__ != "__main__" else None)
+    parser.add_argument("--only", choices=WORK, action="append", help="this work alone; may be repeated")
+    options = parser.parse_args(sys.argv[2:])
     folder = Path(tempfile.mkdtemp(prefix="concord-bench-"))
     folder.chmod(0o755)
     try:
@@ -274,7 +276,7 @@ def main() -> None:
             )
             print("| work | images | Orthanc /s | Concord /s | ratio | behind nginx /s | ratio | CPU ms each: Orthanc, "
                   "Concord, behind nginx |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
-            for work in WORK:
+            for work in options.only or WORK:
                 for server in run:
                     if work != "jpeg first":
                         warm(server, work)
