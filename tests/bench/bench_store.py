@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inference.phantoms import breast_case
+from inference.phantoms import breast_case, chest
 from tests.bench.house import configure
 from tests.conftest import start_portal
 from tests.support import Stack
@@ -35,8 +35,9 @@ def files(folder: Path) -> dict[str, tuple[Path, int]]:
 
     ct = folder / "ct.dcm"
     ct.write_bytes(encoded(image("CT", Rows=512, Columns=512)))
+    dx = chest(1, size=(2048, 2048)).write(folder / "dx")[0]
     mg = breast_case(1, malignant=False, size=(2560, 2048)).write(folder / "mg")[0]
-    return {"CT 512²": (ct, 60), "MG 2560 × 2048": (mg, 8)}
+    return {"CT 512²": (ct, 60), "DX 2048²": (dx, 8), "MG 2560 × 2048": (mg, 8)}
 
 
 def send(port: int, called: str, path: Path, times: int, senders: int) -> float:

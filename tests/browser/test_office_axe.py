@@ -158,7 +158,7 @@ def test_asking_who_a_patient_is(stack: Stack, contexts: dict[str, BrowserContex
     page.get_by_label("Reason").fill("The referring doctor asked by telephone")
     page.get_by_role("button", name="Ask").click()
     page.get_by_role("button", name="Show it now").click(timeout=60_000)  # comes by itself
-    expect(page.get_by_role("heading", name="Patient")).to_be_visible()
+    expect(page.get_by_role("heading", name="Patient", exact=True)).to_be_visible()
     assert Axe().run(page).response["violations"] == []
     page.goto(page.url)
     expect(page.get_by_text("Shown before")).to_be_visible()
