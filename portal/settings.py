@@ -74,6 +74,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.core.middleware.Streamed",
     "portal.core.middleware.RequestId",
     "portal.core.metrics.Measured",
     "django.middleware.security.SecurityMiddleware",

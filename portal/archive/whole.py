@@ -6,10 +6,8 @@ never all in memory; an instance is transcoded when its turn comes.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from portal.archive import delivery, media, queries, transcode
@@ -44,20 +42,8 @@ def instances(request: HttpRequest, study_uid: str, series_uid: str = "", sop_ui
         return answer
     boundary = delivery.boundary_of(digest)
     kind = f'multipart/related; type="{media.DICOM}"; boundary={boundary}'
-    return _streamed(request, _pieces(list(zip(places, chosen, strict=True)), boundary), kind, headers)
-
-
-def _streamed(
-    request: HttpRequest, pieces: Iterator[bytes], kind: str, headers: dict[str, str]
-) -> StreamingHttpResponse:
-    # an ASGI server would collect a plain iterator in memory before it sends
-    content = _in_threads(pieces) if isinstance(request, ASGIRequest) else pieces
-    return StreamingHttpResponse(content, content_type=kind, headers=headers)
-
-
-async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
+    parts = _pieces(list(zip(places, chosen, strict=True)), boundary)
+    return StreamingHttpResponse(parts, content_type=kind, headers=headers)
 
 
 def _pieces(parts: list[tuple[Located, media.Offer]], boundary: str) -> Iterator[bytes]:
@@ -88,7 +74,7 @@ def one(request: HttpRequest, place: Located, offer: media.Offer) -> HttpRespons
     part = delivery.wanted_range(request, headers["ETag"], place.size)
     if part is None:
         headers["Content-Length"] = str(place.size)
-        return _streamed(request, _file(place, offer), media.DICOM, headers)
+        return StreamingHttpResponse(_file(place, offer), content_type=media.DICOM, headers=headers)
     first, last = part
     with local_copy(storage.archive(), place.name) as path, path.open("rb") as file:
         file.seek(first)
