@@ -268,7 +268,7 @@ def test_a_name_that_is_technique_too_goes_with_its_patient() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["04/25/201514:33", "Ap 13, 2021", "Ju1 23, 2023 09:12:55", "3.7.1961", "14Now 2314:33"]
+    "text", ["04/25/201514:33", "Ap 13, 2021", "Ju1 23, 2023 09:12:55", "3.7.1961", "14Now 2314:33", "05 0ct 17"]
 )
 def test_misread_dates_go(text: str) -> None:
     one = said(text)

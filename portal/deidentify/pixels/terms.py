@@ -75,8 +75,19 @@ WRITTEN = re.compile(
 )
 
 
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
+DAY = re.compile(r"\b\d\d?[\s.,-]*([^\W_]{3})[\s.,-]*(?:19|20)?\d\d\b")
+
+
+@cache
+def _months() -> frozenset[str]:
+    return frozenset(ocr_form(name) for name in MONTHS.split())
+
+
 def moment(text: str) -> bool:
     """Whether a line holds what can only be a date or a time, though letters of it were misread or left out."""
+    if any(ocr_form(month) in _months() for month in DAY.findall(text)):
+        return True
     return sum(c.isdigit() for c in text) >= 6 and bool(WRITTEN.search(text))
 
 
