@@ -72,8 +72,8 @@ def measure(of: Iterator[Case]) -> None:
     from portal.deidentify.pixels.clean import weigh
     from portal.deidentify.pixels.cover import covered
     from portal.deidentify.pixels.instance import read
-    from portal.deidentify.pixels.shown import grey
-    from portal.deidentify.pixels.where import CELL, cells
+    from portal.deidentify.pixels.shown import planes
+    from portal.deidentify.pixels.where import CELL, cells, strokes
     from portal.deidentify.text import judge
     from portal.ingest.inspect import opened
 
@@ -97,7 +97,8 @@ def measure(of: Iterator[Case]) -> None:
                     mask[y0:y1, x0:x1] = True
             frames = pixel_array(one.dataset)
             first = frames[0] if frames.shape[:2] != looked.shape else frames
-            marked = np.kron(cells(grey(first)), np.ones((CELL, CELL), bool))
+            cell = np.logical_or.reduce([cells(strokes(plane)) for plane in planes(first)])
+            marked = np.kron(cell, np.ones((CELL, CELL), bool))
             asked += sum(j.uncertain for j in looked.judged)
             lines += len(looked.judged)
             for planted in one.planted:

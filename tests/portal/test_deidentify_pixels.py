@@ -267,7 +267,9 @@ def test_a_name_that_is_technique_too_goes_with_its_patient() -> None:
     assert said("Axial", Lists.of([("Axial Maria", "name")])).covered
 
 
-@pytest.mark.parametrize("text", ["04/25/201514:33", "Ap 13, 2021", "Ju1 23, 2023 09:12:55", "3.7.1961"])
+@pytest.mark.parametrize(
+    "text", ["04/25/201514:33", "Ap 13, 2021", "Ju1 23, 2023 09:12:55", "3.7.1961", "14Now 2314:33", "05 0ct 17"]
+)
 def test_misread_dates_go(text: str) -> None:
     one = said(text)
     assert one.covered and one.kind == "date"

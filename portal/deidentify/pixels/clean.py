@@ -11,7 +11,7 @@ from typing import Any
 from portal.deidentify.pixels.cover import Region
 from portal.deidentify.pixels.engine import ENGINE
 from portal.deidentify.pixels.instance import Read
-from portal.deidentify.pixels.match import Judge, Judged, judge_line
+from portal.deidentify.pixels.match import Judge, Judged, judge_parts
 from portal.deidentify.pixels.where import Box
 from portal.deidentify.text.dates import find_dates, moved, order_of
 from portal.deidentify.text.lists import Lists
@@ -69,7 +69,13 @@ class Looked:
 def weigh(found: Opened, lines: Read, lists: Lists, judge: Judge) -> Looked:
     """Judge every line that was read; lists: what is known of this scan, judge: see text.judge."""
     shape = (int(found.dataset.Rows), int(found.dataset.Columns))
-    return Looked([judge_line(line, shape, lists, judge) for line in lines.lines], lines, shape)
+    judged = []
+    for line in lines.lines:
+        parts = judge_parts(line, shape, lists, judge)
+        judged += parts
+        if line in lines.crops:  # a person sees the whole line
+            lines.crops |= {part.line: lines.crops[line] for part in parts}
+    return Looked(judged, lines, shape)
 
 
 def label(one: Judged, days: int) -> str:

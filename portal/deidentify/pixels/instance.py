@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from portal.deidentify.pixels.reader import Line, read_picture
-from portal.deidentify.pixels.shown import Grey, frames, grey
-from portal.deidentify.pixels.where import Box
+from portal.deidentify.pixels.shown import Grey, frames, planes
+from portal.deidentify.pixels.where import Box, around, cells, changed, strokes
 
 EVENTS = 12  # frames read because something changed where little moves
 BLOCK = 16  # pixels a side of what is compared from frame to frame
 STILL = 0.1  # of the frames: a block that changes in fewer is a still one
+ALIKE = 0.6  # of two readings: they are of one text
 CHANGED = 3.0  # grey levels of a block's mean
 
 
@@ -37,52 +38,63 @@ class Read:
     crops: dict[Line, Grey] = field(default_factory=dict)
 
 
-def read(
-    stream: BinaryIO,
-    dataset: Dataset,
-    picture: Callable[[Grey, int], list[Line]] = read_picture,
-) -> Read:
+def read(stream: BinaryIO, dataset: Dataset) -> Read:
     """Read the text in an instance's pixels. Raises NotShown when they cannot be decoded.
 
     stream   the file; dataset its header. Of many frames one at a time is in memory.
     A line that is on several frames is given once. Of a loop the first and the last frame are read, those where
     something changes that is otherwise still, and the mean of all: speckle goes from it, and what stays stands out.
+    What is the same on a frame as on one before is not read again.
     """
     out = Read()
     palette = dataset if str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR" else None
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     if count == 1:
         for frame in islice(frames(stream, palette), 1):
-            _take(out, grey(frame), 0, picture)
+            _take(out, frame, 0, [])
         return out
     mean, changes = _survey(stream, palette)
     chosen, out.skipped = choose(changes)
+    before: list[list[Grey]] = []
     if mean is not None:
-        _take(out, grey(mean), 0, picture)
+        _take(out, mean, 0, before)
     wanted = set(chosen)
     for number, frame in enumerate(frames(stream, palette)):
         if number in wanted:
-            _take(out, grey(frame), number, picture)
+            _take(out, frame, number, before)
     out.looked = sorted(wanted)
     return out
 
 
-def _take(out: Read, shown: Grey, number: int, picture: Callable[[Grey, int], list[Line]]) -> None:
+def _take(out: Read, frame: NDArray[Any], number: int, before: list[list[Grey]]) -> None:
+    """Read a frame and add what is new; before: the planes of the frames that were read, this one is added."""
     if number not in out.looked:
         out.looked.append(number)
-    for line in picture(shown, number):
-        known = next((n for n, other in enumerate(out.lines) if _same(line.box, other.box)), None)
-        if known is None:
-            out.lines.append(line)
-        elif line.confidence <= out.lines[known].confidence or line.text == out.lines[known].text:
-            continue  # on another frame too
-        elif _other_text(line, out.lines[known]):
-            out.lines.append(line)  # what stands there changed: both are judged
-        else:
-            out.crops.pop(out.lines[known], None)
-            out.lines[known] = line
-        if line in out.lines:
-            out.crops[line] = crop(shown, line.box)
+    shown = planes(frame)
+    fresh: NDArray[np.bool_] | None = None
+    for n, plane in enumerate(shown):
+        if n:  # a line that is legible in grey is read in grey
+            seen = around(cells(strokes(shown[n - 1])))
+            fresh = ~seen if fresh is None else fresh & ~seen
+        here = fresh
+        for earlier in (others[n] for others in before if n < len(others)):
+            here = changed(plane, earlier) if here is None else here & changed(plane, earlier)
+        for line in read_picture(plane, number, here):
+            _add(out, line, plane)
+    before.append(shown)
+
+
+def _add(out: Read, line: Line, shown: Grey) -> None:
+    """Add a line unless it is known from another frame."""
+    known = next((n for n, other in enumerate(out.lines) if _same(line, other)), None)
+    if known is None or not _alike(line, out.lines[known]):
+        out.lines.append(line)  # new, or what stands there changed: both are judged
+    elif line.confidence <= out.lines[known].confidence:
+        return  # on another frame too
+    else:
+        out.crops.pop(out.lines[known], None)
+        out.lines[known] = line
+    out.crops[line] = crop(shown, line.box)
 
 
 def crop(shown: Grey, box: Box) -> Grey:
@@ -92,19 +104,19 @@ def crop(shown: Grey, box: Box) -> Grey:
     return shown[y0 : box[3] + margin, x0 : box[2] + margin].copy()
 
 
-def _same(one: Box, other: Box) -> bool:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def _same(one: Line, other: Line) -> bool:
+    """Whether two lines are one: at one place, or one in the other and of the same words."""
+    width = min(one.box[2], other.box[2]) - max(one.box[0], other.box[0])
+    height = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
     both = max(0, width) * max(0, height)
-    either = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)) - both
-    return both > 0.5 * either
+    sizes = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one.box, other.box)]
+    return both > 0.5 * (sum(sizes) - both) or (both > 0.7 * min(sizes) and _alike(one, other))
 
 
-def _other_text(one: Line, other: Line) -> bool:
-    """Whether two readings of one place are two texts, and not one that was misread."""
+def _alike(one: Line, other: Line) -> bool:
+    """Whether two readings of one place are one text, perhaps misread."""
     a, b = one.text.casefold(), other.text.casefold()
-    equal = sum(x == y for x, y in zip(a, b, strict=False))
-    return equal < 0.5 * max(len(a), len(b)) and min(one.confidence, other.confidence) > 0.6
+    return min(one.confidence, other.confidence) <= 0.6 or SequenceMatcher(None, a, b).ratio() >= ALIKE
 
 
 def _survey(stream: BinaryIO, palette: Dataset | None) -> tuple[NDArray[Any] | None, NDArray[np.float32]]:

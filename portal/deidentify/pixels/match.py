@@ -85,6 +85,46 @@ def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -
     return Judged(line, "unknown", "text", verdict.certainty, verdict.rule)
 
 
+def judge_parts(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -> list[Judged]:
+    """Say what a line is; technique at its ends is judged apart from an identity it stands beside.
+
+    Only values with their words or units ("kVp 28") are taken off: a single word of technique may be a name.
+    """
+    whole = judge_line(line, shape, lists, judge)
+    words = line.text.split()
+    if not whole.covered or len(line.cuts) != len(words) + 1:
+        return [whole]
+    first, last = 0, len(words)
+    while last - first > 1 and (n := _measured(words[first:last], -1)):
+        last -= n
+    while last - first > 1 and (n := _measured(words[first:last], 1)):
+        first += n
+    if (first, last) == (0, len(words)):
+        return [whole]
+    rest = judge_line(_part(line, words, first, last), shape, lists, judge)
+    ends = [_part(line, words, *span) for span in ((0, first), (last, len(words))) if span[0] < span[1]]
+    judged = [judge_line(part, shape, lists, judge) for part in ends]
+    if not rest.covered or any(one.covered for one in judged):
+        return [whole]
+    return sorted([rest, *judged], key=lambda one: line.text.find(one.line.text))
+
+
+def _measured(words: list[str], step: int) -> int:
+    """How many words at an end (step -1: the last ones) are one value of technique, not all of them; 0 if none."""
+    for count in range(min(3, len(words) - 1), 0, -1):
+        if terms.measured(" ".join(words[-count:] if step < 0 else words[:count])):
+            return count
+    return 0
+
+
+def _part(line: Line, words: list[str], first: int, last: int) -> Line:
+    """Words first to last (not included) of a line, which ends in the middle of the gaps."""
+    low, high = sorted((line.cuts[first], line.cuts[last]))
+    x0, y0, x1, y1 = line.box
+    box = (low, y0, high, y1) if x1 - x0 >= y1 - y0 else (x0, low, x1, high)
+    return Line(line.frame, box, " ".join(words[first:last]), line.confidence, line.cuts[first : last + 1])
+
+
 def place_of(line: Line, shape: tuple[int, int]) -> str:
     """Where a line stands, in words: a corner, a border, or nothing."""
     x = (line.box[0] + line.box[2]) / 2 / shape[1]

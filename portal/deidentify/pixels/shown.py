@@ -13,6 +13,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 Grey = NDArray[np.uint8]
 BULK = (0.5, 99.5)  # percentiles between which the scan itself lies
+COLOURED = 16  # levels between the channels of a pixel, from which on it is no grey
 SAMPLES = 1 << 18  # of which the percentiles are taken
 
 
@@ -34,6 +35,17 @@ def frames(stream: BinaryIO, palette: Dataset | None = None) -> Iterator[NDArray
         raise
     except Exception as error:  # decoders raise what they like; all of it means the same here
         raise NotShown(type(error).__name__) from error
+
+
+def planes(frame: NDArray[Any]) -> list[Grey]:
+    """A frame as one grey picture, or in colour as several: the grey one, then red, green and blue.
+
+    Letters and ground of different colours can have one grey.
+    """
+    shown = [grey(frame)]
+    if frame.ndim == 3 and int(np.ptp(frame, axis=2).max(initial=0)) >= COLOURED:
+        shown += [grey(np.ascontiguousarray(frame[..., n])) for n in range(3)]
+    return shown
 
 
 def grey(frame: NDArray[Any]) -> Grey:

@@ -70,12 +70,25 @@ def person_follows(text: str) -> bool:
     return bool(PERSON.match(text))
 
 
+WRITTEN = re.compile(
+    r"(?<!\d)(?:19|20)\d\d|\d:\d\d:\d\d|\d[./-]\d\d?[./-]\d|\b\d\d?[\s.-]?[^\W\d]{3}[\s.,-]*\d\d.*\d:\d\d"
+)
+
+
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
+DAY = re.compile(r"\b\d\d?[\s.,-]*([^\W_]{3})[\s.,-]*(?:19|20)?\d\d\b")
+
+
+@cache
+def _months() -> frozenset[str]:
+    return frozenset(ocr_form(name) for name in MONTHS.split())
+
+
 def moment(text: str) -> bool:
     """Whether a line holds what can only be a date or a time, though letters of it were misread or left out."""
-    digits = sum(c.isdigit() for c in text)
-    return bool(re.search(r"(?<!\d)(?:19|20)\d\d", text) or re.search(r"\d:\d\d:\d\d|\d[./-]\d\d?[./-]\d", text)) and (
-        digits >= 6
-    )
+    if any(ocr_form(month) in _months() for month in DAY.findall(text)):
+        return True
+    return sum(c.isdigit() for c in text) >= 6 and bool(WRITTEN.search(text))
 
 
 def laterality(text: str) -> bool:
@@ -89,6 +102,18 @@ def technical(text: str) -> bool:
         return False
     parts = [part for part in re.split(r"[\s:=,;/()\[\]_|+*-]+", text) if part]
     return bool(parts) and all(_part(part.strip(".")) for part in parts)
+
+
+MEASURED = re.compile(
+    r"(?:kvp?|mas|fov|wl|ww|tr|te|tis|gain|zoom)\s*[:=]?\s*\d{1,4}(?:[.,]\d{1,2})?"
+    r"|\d{1,4}(?:[.,]\d{1,2})?\s*(?:kvp?|mas?|mm|cm|ms|msec|[km]?hz|db|fps|mgy|deg|°|%)",
+    re.IGNORECASE,
+)
+
+
+def measured(text: str) -> bool:
+    """Whether a text is a value of technique with its word or unit: "kVp 28", "120 kV", never a word alone."""
+    return bool(MEASURED.fullmatch(text))
 
 
 def _part(word: str) -> bool:
