@@ -38,7 +38,7 @@ class Held(Exception):
 
 
 class Changed(Exception):
-    """The series was decided anew while an instance of it was cleaned."""
+    """The series was decided anew, or has gone, while an instance of it was cleaned."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,8 @@ def _face(series: FaceSeries) -> Face:
 @lru_cache(maxsize=8)  # slices of a series come one after the other
 def _plan(series_pk: int, number: int) -> Plan | None:
     sealed = FaceSeries.objects.filter(pk=series_pk, number=number).values_list("plan", flat=True).first()
+    if sealed is None:
+        raise Changed  # between the reading of the series and of its plan
     return unpacked(vault.cipher().decrypt(bytes(sealed))) if sealed else None
 
 
