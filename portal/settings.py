@@ -175,6 +175,8 @@ CELERY_BEAT_SCHEDULE = {
     "send returns again": {"task": "portal.export.tasks.resend_due", "schedule": 15.0},
     "due work with peers": {"task": "portal.peers.tasks.run_due", "schedule": 5.0},
     "forget peers' answers": {"task": "portal.peers.tasks.forget_answers", "schedule": 3600.0},
+    "look at quiet series": {"task": "portal.deidentify.tasks.look_at_quiet_series", "schedule": 2.0},
+    "mend faces": {"task": "portal.deidentify.tasks.mend_faces", "schedule": 300.0},
     "forget pictures of text": {"task": "portal.deidentify.tasks.forget_looks", "schedule": 900.0},
     "expire originals": {"task": "portal.ingest.tasks.expire_landing", "schedule": 3600.0},
     "clean up": {"task": "portal.core.tasks.clean_up", "schedule": 3600.0},
@@ -279,6 +281,8 @@ MAX_UPLOAD_FILES = env.number("CONCORD_MAX_UPLOAD_FILES", 10000, 1, 1_000_000)
 MAX_ZIP_RATIO = env.number("CONCORD_MAX_ZIP_RATIO", 200, 2, 100_000)
 MAX_ASSOCIATIONS = env.number("CONCORD_MAX_ASSOCIATIONS", 32, 1, 10_000)
 STUDY_SETTLE_SECONDS = env.number("CONCORD_STUDY_SETTLE_SECONDS", 3, 0, 3600)
+FACE_SETTLE_SECONDS = env.number("CONCORD_FACE_SETTLE_SECONDS", 10, 0, 3600)  # of a CT or MR series at the door
+FACE_LATEST_SECONDS = env.number("CONCORD_FACE_LATEST_SECONDS", 300, 1, 86_400)
 LANDING_RETENTION_DAYS = env.number("CONCORD_LANDING_RETENTION_DAYS", 30, 0, 36500)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FILES = MAX_UPLOAD_FILES

@@ -75,7 +75,8 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
     ports = {
         v: str(free_port()) for v in ("CONCORD_PORT", "CONCORD_DICOM_PORT", "CONCORD_PG_PORT", "CONCORD_VALKEY_PORT")
     }
-    settings = {"CONCORD_HOME": str(folder), "CONCORD_DEMO_SCANS": "1" if scans else "0", **ports, **env}
+    quick = {"CONCORD_DEMO_SCANS": "1" if scans else "0", "CONCORD_FACE_SETTLE_SECONDS": "3"}
+    settings = {"CONCORD_HOME": str(folder), **quick, **ports, **env}
     clean = {k: v for k, v in os.environ.items() if k not in drop}
     log = (folder / "supervisor.log").open("wb")
     command = [sys.executable, "-m", "deploy.embedded", "demo"]

@@ -21,6 +21,7 @@ from portal.archive.names import phonetic
 from portal.archive.scoring import priority_of
 from portal.core import outbox, storage
 from portal.core.live import announce, audience_group
+from portal.core.locks import one_at_a_time
 from portal.ingest.models import Receipt
 
 log = structlog.get_logger(__name__)
@@ -58,22 +59,28 @@ def replace_receipt(receipt_id: uuid.UUID | str) -> bool:
     """
     receipt = Receipt.objects.get(pk=receipt_id)
     staged = storage.staged_name(f"{receipt.pk}-again")
-    try:
-        with local_copy(storage.archive(), staged) as path, transaction.atomic():
-            parsed = parse(path)
-            same = {"organisation": receipt.organisation_id, "sop_uid": parsed.sop_uid, "frames": parsed.frame_count}
-            instance = Instance.objects.select_for_update().get(**same)
-            for field in ("transfer_syntax", "headers", "size", "sha256", "frame_table"):
-                setattr(instance, field, _instance_values(instance.study, instance.series, parsed, "")[field])
-            instance.save()
-            Series.objects.filter(pk=instance.series_id).update(metadata=None, metadata_revision=0)
-            build_series_metadata(instance.series)
-            publish(storage.archive(), path, instance.name)
-    except FileNotFoundError:
-        return False
-    storage.archive().delete(staged)
+    with one_at_a_time("clean copy", receipt.pk):  # what is deleted at the end must be what was taken
+        try:
+            with local_copy(storage.archive(), staged) as path, transaction.atomic():
+                instance = _replace(receipt, path)
+        except FileNotFoundError:
+            return False
+        storage.archive().delete(staged)
     log.info("archive.replaced", instance=instance.pk)
     return True
+
+
+def _replace(receipt: Receipt, path: Path) -> Instance:
+    parsed = parse(path)
+    same = {"organisation": receipt.organisation_id, "sop_uid": parsed.sop_uid, "frames": parsed.frame_count}
+    instance = Instance.objects.select_for_update().get(**same)
+    for field in ("transfer_syntax", "headers", "size", "sha256", "frame_table"):
+        setattr(instance, field, _instance_values(instance.study, instance.series, parsed, "")[field])
+    instance.save()
+    Series.objects.filter(pk=instance.series_id).update(metadata=None, metadata_revision=0)
+    build_series_metadata(instance.series)
+    publish(storage.archive(), path, instance.name)
+    return instance
 
 
 def settle_due_studies(limit: int = 200) -> int:

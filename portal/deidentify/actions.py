@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -12,12 +13,16 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
+from portal.core.locks import one_at_a_time
 from portal.core.storage import staged_name
 from portal.deidentify import rules, site_actions, terms, vault
+from portal.deidentify.faces import door as faces
+from portal.deidentify.faces.whole import painted as painted_face
+from portal.deidentify.faces.whole import say
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, Keys, patient_key
-from portal.deidentify.models import DeidentificationReport
+from portal.deidentify.models import DeidentificationReport, FaceSlice
 from portal.deidentify.pixels import door as pixels
 from portal.deidentify.pixels import review
 from portal.deidentify.pixels.clean import Looked
@@ -40,9 +45,22 @@ OWN = {"PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMeth
 KINDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
 
 
+@dataclass(frozen=True)
+class Made:
+    """A clean copy that was written, and how."""
+
+    keys: Keys
+    rule: Standardised | None
+    outcome: Outcome
+    looked: Looked | None
+    face: faces.Decided | None
+    face_report: dict[str, Any]
+
+
 def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     """Make the clean copy of a receipt's file and hand it on; twice has the effect of once.
 
+    A slice of CT or MR whose series was not looked at for a face yet waits, as `received` (faces.door).
     A file that cannot be cleaned goes to quarantine; its identity stays in the landing store. A crash leaves
     the receipt `received`, and the next run writes the same clean bytes under the same name.
     """
@@ -52,15 +70,16 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     landed = LandingFile.objects.get(receipt_id=receipt.pk)
     try:
         with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
-            seen = pixels.seen(found, receipt.source.privacy)
+            face = faces.decided(receipt, found)
             version, site = site_actions.in_force(receipt.organisation_id)
-            keys, rule, outcome = clean(found, receipt, pixels.texts(seen), site)
-            looked = pixels.judged(found, seen, outcome.lists)
-            with pixels.cleaned(found, looked, keys.days) as clean_copy:
-                publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
-            _finish(receipt, found, keys, rule, outcome, looked, version)
+            made = _make(found, receipt, staged_name(receipt.pk), site, face)
+            _finish(receipt, found, made, version)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
+    except faces.Held:
+        log.debug("faces.held", receipt=str(receipt.pk))
+    except faces.Changed:  # it must not go on with the older decision
+        return deidentify_receipt(receipt_id)
     except NotShown as error:
         set_aside(receipt, "pixels_not_read", f"No decoder can show them ({error}).")
     except NotCovered as error:
@@ -75,37 +94,82 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
     return receipt
 
 
-def clean_again(receipt: Receipt, name: str, shown: Collection[Box]) -> None:
-    """Write the clean copy of a receipt's file anew under `name`, with fiducials at `shown` left away.
+def clean_again(receipt: Receipt) -> Made:
+    """Write the clean copy of an archived receipt's file anew, as questions and faces are decided by now.
 
-    Raises LandingFile.DoesNotExist when the original has gone, and what deidentify_receipt turns into quarantine.
+    It waits for `archive.actions.replace_receipt`; "deidentify.done_again" is the caller's to emit. Raises
+    LandingFile.DoesNotExist when the original has gone, and what deidentify_receipt turns into quarantine.
     """
-    landed = LandingFile.objects.get(receipt_id=receipt.pk)
-    then = DeidentificationReport.objects.filter(receipt=receipt).values_list("site_rules", flat=True).first()
-    _, site = site_actions.version(receipt.organisation_id, then)
-    with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
-        seen = pixels.seen(found, receipt.source.privacy)
-        keys, _, outcome = clean(found, receipt, pixels.texts(seen), site)
-        looked = pixels.judged(found, seen, outcome.lists)
-        with pixels.cleaned(found, looked.without(shown) if looked else None, keys.days) as clean_copy:
-            publish(storage.archive(), name, found.dataset, clean_copy)
+    with one_at_a_time("clean copy", receipt.pk):  # the last one to write it must be the one that knows most
+        landed = LandingFile.objects.get(receipt_id=receipt.pk)
+        then = DeidentificationReport.objects.filter(receipt=receipt).values_list("site_rules", flat=True).first()
+        _, site = site_actions.version(receipt.organisation_id, then)
+        shown = review.shown(receipt)
+        with local_copy(storage.landing(), landed.name) as path, opened(path) as found:
+            face = faces.decided(receipt, found, held=False)
+            return _make(found, receipt, staged_name(f"{receipt.pk}-again"), site, face, shown)
 
 
-def _finish(
-    receipt: Receipt,
+def renew_face(receipt_id: uuid.UUID | str) -> bool:
+    """Clean an archived receipt's file anew after its series was decided otherwise; False when there is nothing to do.
+
+    Twice has the effect of once. Raises RuntimeError while the archive has not taken the file yet.
+    """
+    receipt = Receipt.objects.select_related("source").get(pk=receipt_id)
+    one = FaceSlice.objects.filter(receipt_id=receipt.pk).select_related("series").defer("series__plan").first()
+    if one is None or one.done in {None, one.series.number}:
+        return False
+    if receipt.state == Receipt.State.DEIDENTIFIED:
+        raise RuntimeError("the archive has not taken the instance yet; tried again")
+    if receipt.state != Receipt.State.ARCHIVED:
+        return False
+    try:
+        made = clean_again(receipt)
+    except (LandingFile.DoesNotExist, FileNotFoundError, NotShown, NotCovered, Damaged) as error:
+        log.error("faces.not_renewed", receipt=str(receipt.pk), error=type(error).__name__)
+        face, number = {"done": "open", "reason": "not_renewed"}, one.series.number
+    else:
+        face, number = made.face_report, made.face.number if made.face else one.series.number
+    with transaction.atomic():
+        DeidentificationReport.objects.filter(receipt=receipt).update(face=face)
+        FaceSlice.objects.filter(pk=one.pk).update(done=number)
+        if face.get("reason") != "not_renewed":
+            outbox.emit("deidentify.done_again", receipt.pk)
+    return True
+
+
+def _make(
     found: Opened,
-    keys: Keys,
-    rule: Standardised | None,
-    outcome: Outcome,
-    looked: Looked | None,
-    version: int | None,
-) -> None:
+    receipt: Receipt,
+    name: str,
+    site: Mapping[int, Row] | None,
+    face: faces.Decided | None,
+    shown: Collection[Box] = (),
+) -> Made:
+    """Write the clean copy of an instance under `name`: header, text in its pixels and face in one file.
+
+    shown  fiducials to leave away
+    """
+    seen = pixels.seen(found, receipt.source.privacy)
+    painted = painted_face(found, face.face) if face else None
+    keys, rule, outcome = clean(found, receipt, pixels.texts(seen), site)
+    looked = pixels.judged(found, seen, outcome.lists)
+    kept = looked.without(shown) if looked else None
+    with pixels.cleaned(found, kept, keys.days, painted) as clean_copy:
+        if face:
+            say(found.dataset, face.face, face.placed)
+        publish(storage.archive(), name, found.dataset, clean_copy)
+    return Made(keys, rule, outcome, looked, face, face.report(painted is not None) if face else {})
+
+
+def _finish(receipt: Receipt, found: Opened, made: Made, version: int | None) -> None:
+    keys, outcome = made.keys, made.outcome
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
         terms.remember(keys.organisation, keys.patient, outcome.lists)
-        _report(receipt, found.dataset, rule, outcome, looked, version)
-        if looked:
-            review.ask(receipt, looked)
+        _report(receipt, found.dataset, made, version)
+        if made.looked:
+            review.ask(receipt, made.looked)
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
@@ -115,6 +179,7 @@ def _finish(
         if receipt.advance(Receipt.State.DEIDENTIFIED, **fields):
             outbox.emit("deidentify.done", receipt.pk)
             announce(receipt)
+        faces.finish(receipt, made.face)  # last: it locks the series
 
 
 def clean(
@@ -179,14 +244,8 @@ def uid_kinds(dataset: Dataset, originals: Mapping[str, str]) -> dict[str, tuple
     return out
 
 
-def _report(
-    receipt: Receipt,
-    dataset: Dataset,
-    rule: Standardised | None,
-    outcome: Outcome,
-    looked: Looked | None,
-    version: int | None,
-) -> None:
+def _report(receipt: Receipt, dataset: Dataset, made: Made, version: int | None) -> None:
+    rule, outcome = made.rule, made.outcome
     touched = {path for path, _, _ in outcome.actions} | OWN
     trusted = receipt.source.privacy == Source.Privacy.DONE  # nothing was done, by no rule
     values: dict[str, Any] = {
@@ -197,9 +256,10 @@ def _report(
         "standardised": sorted(rule.values) if rule else [],
         "actions": [list(action) for action in outcome.actions],
         "counts": outcome.counts,
-        "pixels": looked.report() if looked else {},
+        "pixels": made.looked.report() if made.looked else {},
         "found": outcome.found,
         "kept": [] if trusted else sorted({*map(keyword_for_tag, dataset.keys())} - touched - {""}),
         "site_rules": None if trusted else version,
+        "face": made.face_report,
     }
     DeidentificationReport.objects.update_or_create(receipt=receipt, defaults=values)

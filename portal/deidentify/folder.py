@@ -17,14 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from portal.deidentify import rules
-from portal.deidentify.faces.series import Face, Series, replaced
+from portal.deidentify.faces import header
+from portal.deidentify.faces.series import Series
+from portal.deidentify.faces.whole import Face, painted, say
 from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, derived, face_key, patient_key
-from portal.deidentify.pixels.cover import NotCovered
+from portal.deidentify.pixels.cover import NotCovered, covered
+from portal.deidentify.pixels.shown import NotShown
 from portal.deidentify.profile import NAME, VERSION, deidentify
 from portal.deidentify.table import Options, Row
 from portal.deidentify.text import Lists
@@ -142,13 +146,15 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
     """
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
+        placed, frame = header.plane(file.dataset) is not None, _painted(file, face)
         outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
         relative = place_of(file.dataset)
         target = job.out / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         try:
-            with replaced(file, face) as made, part.open("wb") as out:
+            with covered(file, (), frame) as made, part.open("wb") as out:
+                say(file.dataset, face, placed)
                 write_instance(out, file.dataset, made)
                 out.flush()
                 os.fsync(out.fileno())
@@ -167,6 +173,13 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
         **({"face": face.reason or "replaced"} if face else {}),
         "actions": [list(action) for action in outcome.actions],
     }
+
+
+def _painted(file: Opened, face: Face | None) -> NDArray[Any] | None:
+    try:
+        return painted(file, face)
+    except NotShown as error:
+        raise Damaged("pixels_not_read", str(error)) from error
 
 
 def place_of(dataset: Dataset) -> str:

@@ -35,8 +35,14 @@ def derived(secret: bytes, organisation_id: int, patient: str) -> Keys:
 
 
 def face_key(secret: bytes, organisation_id: int, series_uid: str) -> bytes:
-    """The key from which the generic face of one series is drawn; series_uid: the original one."""
+    """The key from which the generic face of one series is drawn; series_uid: the original one, or its digest."""
     return hmac.digest(rules.derive(secret, "faces"), f"{organisation_id}\n{series_uid}".encode(), "sha256")
+
+
+def face_digest(secret: bytes, organisation_id: int, series_uid: str) -> str:
+    """Under what a series is known again while its slices come; series_uid: the original one."""
+    text = f"{organisation_id}\n{series_uid}".encode()
+    return hmac.digest(rules.derive(secret, "series of faces"), text, "sha256").hex()
 
 
 def patient_key(identity: Mapping[str, str], study_uid: str) -> str:

@@ -102,10 +102,69 @@ class DeidentificationReport(models.Model):
     found = models.JSONField(default=dict)  # "kind: rule" of the text finder → how often
     kept = models.JSONField(default=list)  # keywords of top-level attributes that were left as they came
     site_rules = models.PositiveIntegerField(null=True)  # number of the site's own rules that were in force
+    face = models.JSONField(default=dict)  # head CT and MR: what became of the face; see faces.door.Decided.report
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return f"de-identification of {self.receipt_id}"
+
+
+class FaceSeries(StateModel):
+    """A series of CT or MR at the door: whether its slices wait, and what was found when they were looked at together.
+
+    reason, open, plan  of the last look; they hold while a new one is waited for
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waits for its last slices"
+        PLANNING = "planning", "Is looked at"
+        PLANNED = "planned", "Has a face"
+        NONE = "none", "Has no face"
+        OPEN = "open", "May have a face"
+
+    TRANSITIONS: ClassVar[Table] = {
+        "waiting": frozenset({"planning"}),
+        "planning": frozenset({"planned", "none", "open", "waiting"}),
+        "planned": frozenset({"waiting"}),
+        "none": frozenset({"waiting"}),
+        "open": frozenset({"waiting"}),
+    }
+
+    organisation_id = models.BigIntegerField()
+    digest = models.CharField(max_length=64)  # of the original SeriesInstanceUID, keyed
+    reason = models.CharField(max_length=40, blank=True)  # why there is no plan; a code
+    open = models.BooleanField(default=False)
+    plan = models.BinaryField(default=b"")  # Fernet over faces.whole.packed
+    number = models.PositiveIntegerField(default=0)  # grows when instances come out otherwise than before
+    tries = models.PositiveIntegerField(default=0)  # looks that were begun since the last one that ended
+    first_at = models.DateTimeField(default=timezone.now)  # when the first slice came that waits
+    last_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = '"identities"."face_series"'
+        constraints = [models.UniqueConstraint(fields=["organisation_id", "digest"], name="face_series_once")]
+
+    def __str__(self) -> str:
+        return f"series {self.pk} ({self.state})"
+
+
+class FaceSlice(models.Model):
+    """A slice of such a series: where it lies, and whether a look at the series had it in view."""
+
+    receipt_id = models.UUIDField(unique=True)
+    series = models.ForeignKey(FaceSeries, on_delete=models.CASCADE, related_name="slices")
+    modality = models.CharField(max_length=2)
+    plane = models.JSONField()  # of geometry.Plane
+    says_head = models.BooleanField(null=True)  # see faces.header.says_head
+    looked = models.BooleanField(default=False)
+    done = models.PositiveIntegerField(null=True)  # FaceSeries.number that its clean copy was made by
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = '"identities"."face_slice"'
+
+    def __str__(self) -> str:
+        return f"slice of {self.series_id}"
 
 
 class PixelCrop(models.Model):

@@ -14,6 +14,20 @@ from portal.deidentify.pixels.clean import LABELS
 
 # action codes of PS3.15 table E.1-1a in words
 ACTIONS = {"X": "Removed", "Z": "Emptied", "D": "Replaced", "C": "Cleaned", "U": "UIDs replaced", "K": "Kept"}
+FACES = {"replaced": "Replaced by a generic one", "none": "None found", "open": "Could not be looked for"}
+# reasons of faces.geometry, faces.surface and faces.whole in words
+WHY = {
+    "not_head": "what was scanned is no head",
+    "no_face": "the head shows no nose",
+    "few_slices": "fewer than three slices",
+    "wide_gaps": "more than 12 mm between slices",
+    "not_parallel": "the slices are not parallel",
+    "beyond_plan": "the slice lies apart from those in which the face was found",
+    "no_single_slices": "no single slices whose place is known",
+    "too_large": "more than can be held in memory",
+    "not_read": "the slices cannot be read",
+    "not_renewed": "a face was found later, and the original had gone",
+}
 MOST_FRAMES = 24
 _ITEM = re.compile(r"\[\d+\]")
 
@@ -30,6 +44,7 @@ def summary(reports: Iterable[DeidentificationReport]) -> dict[str, Any]:
     images                    [{"shape": [rows, columns] or null, "places": [{"box", "kind", "word", "rule",
                               "certainty"}], "files"}], box as x0, y0, x1, y1 in pixels; alike ones as one, at most 24
     images_left_out           how many kinds of images are not listed
+    faces                     [{"done", "word", "reason", "why", "files"}] of CT and MR; reason: a code, why: its words
     """
     files = 0
     profiles: set[str] = set()
@@ -41,6 +56,7 @@ def summary(reports: Iterable[DeidentificationReport]) -> dict[str, Any]:
     texts: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     images: Counter[tuple[Any, ...]] = Counter()
+    faces: Counter[tuple[str, str]] = Counter()
     for report in reports:
         files += 1
         profiles.add(f"{report.profile} {report.version}")
@@ -54,6 +70,8 @@ def summary(reports: Iterable[DeidentificationReport]) -> dict[str, Any]:
         kept.update(report.kept)
         if report.pixels.get("covered"):
             images[_picture(report.pixels)] += 1
+        if report.face:
+            faces[report.face["done"], report.face.get("reason", "").partition(":")[0]] += 1
     return {
         "files": files,
         "profiles": sorted(profiles),
@@ -72,6 +90,10 @@ def summary(reports: Iterable[DeidentificationReport]) -> dict[str, Any]:
         "kept": [{"path": path, "files": number} for path, number in sorted(kept.items())],
         "images": [_image(found, number) for found, number in images.most_common(MOST_FRAMES)],
         "images_left_out": max(0, len(images) - MOST_FRAMES),
+        "faces": [
+            {"done": done, "word": FACES[done], "reason": reason, "why": WHY.get(reason, ""), "files": number}
+            for (done, reason), number in sorted(faces.items())
+        ],
     }  # fmt: skip
 
 

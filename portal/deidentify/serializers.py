@@ -63,6 +63,14 @@ class ImageSerializer(serializers.Serializer[Any]):
     places = PlaceSerializer(many=True)
 
 
+class FaceSerializer(serializers.Serializer[Any]):
+    done = serializers.CharField(help_text="replaced, none or open.")
+    word = serializers.CharField()
+    reason = serializers.CharField(help_text="Why nothing was replaced, as a code; empty where it was.")
+    why = serializers.CharField()
+    files = serializers.IntegerField()
+
+
 class SummarySerializer(serializers.Serializer[Any]):
     """What was done to the files of a scan: attributes, places, rules and versions; no values."""
 
@@ -76,3 +84,4 @@ class SummarySerializer(serializers.Serializer[Any]):
     kept = KeptSerializer(many=True)
     images = ImageSerializer(many=True)
     images_left_out = serializers.IntegerField()
+    faces = FaceSerializer(many=True, help_text="Of CT and MR: what became of the face.")

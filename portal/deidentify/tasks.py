@@ -2,6 +2,7 @@
 
 from portal.core.tasks import identity_task, short_task
 from portal.deidentify import actions, looks, reidentify
+from portal.deidentify.faces import door, mending
 from portal.deidentify.pixels import review
 
 
@@ -9,6 +10,31 @@ from portal.deidentify.pixels import review
 def deidentify_receipt(receipt_id: str) -> None:
     """Make the clean copy of a received file."""
     actions.deidentify_receipt(receipt_id)
+
+
+@identity_task
+def look_at_quiet_series() -> None:
+    """Have the series at the door looked at to which nothing comes any more (beat)."""
+    door.look_at_quiet_series()
+
+
+@identity_task
+def look_at_series(series_pk: str) -> None:
+    """Look for a face in a series and let its slices go on."""
+    door.look_at_series(int(series_pk))
+
+
+@identity_task
+def renew_face(receipt_id: str) -> None:
+    """Clean an archived instance anew after its series was decided otherwise."""
+    actions.renew_face(receipt_id)
+
+
+@identity_task
+def mend_faces() -> None:
+    """Find what was forgotten at the door, and forget what is over (beat)."""
+    mending.mend()
+    mending.forget()
 
 
 @identity_task

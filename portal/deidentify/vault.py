@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.deidentify import rules
-from portal.deidentify.keys import Keys, derived
+from portal.deidentify.keys import Keys, derived, face_digest, face_key
 from portal.deidentify.models import VaultPatient, VaultUid
 
 
@@ -54,6 +54,16 @@ def keys_for(organisation_id: int, patient: str) -> Keys:
     patient  the text of keys.patient_key
     """
     return derived(_secret(), organisation_id, patient)
+
+
+def series_digest(organisation_id: int, series_uid: str) -> str:
+    """Under what a series with this original UID is known again while its slices come."""
+    return face_digest(_secret(), organisation_id, series_uid)
+
+
+def series_key(organisation_id: int, digest: str) -> bytes:
+    """The key from which the generic face of a series is drawn; digest: its `series_digest`."""
+    return face_key(_secret(), organisation_id, digest)
 
 
 def remember(keys: Keys, identity: Mapping[str, str], uids: Mapping[str, tuple[str, str]]) -> None:

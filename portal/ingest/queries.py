@@ -12,6 +12,7 @@ from django.http import Http404
 from portal.accounts.models import Role
 from portal.accounts.queries import memberships, organisation_ids
 from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.ingest.rules import WAITS_FOR_SERIES
 
 VIEWERS = (Role.PACS_ADMIN, Role.COORDINATOR)
 
@@ -55,6 +56,12 @@ def counts(user: Any) -> dict[str, int]:
     """State → number of receipts."""
     rows = Receipt.objects.filter(organisation__in=_organisations(user, *VIEWERS))
     return dict(rows.values_list("state").annotate(Count("pk")).order_by())
+
+
+def waiting_for_series(user: Any) -> int:
+    """How many received files wait until their series has come."""
+    mine = Receipt.objects.filter(organisation__in=_organisations(user, *VIEWERS))
+    return mine.filter(state=Receipt.State.RECEIVED, reason=WAITS_FOR_SERIES).count()
 
 
 def sources(user: Any) -> QuerySet[Source]:

@@ -64,6 +64,10 @@ REASONS: dict[str, Reason] = {
     "bad_archive": Reason("The zip file is damaged or is not what it seems.", 0xC004, retry=False),
 }
 
+# why a file that was received is not worked on yet
+WAITS_FOR_SERIES = "waits_for_series"
+WAITS = {WAITS_FOR_SERIES: "Waits until its series has come: faces are looked for in all slices together."}
+
 
 @dataclass(frozen=True)
 class Header:
@@ -153,4 +157,4 @@ def check_native(header: Header, length: int) -> tuple[str, str] | None:
 def words(reason: str) -> str:
     """Return the sentence for a reason code, also for codes of an older version."""
     found = REASONS.get(reason)
-    return found.words if found else reason.replace("_", " ")
+    return found.words if found else WAITS.get(reason, reason.replace("_", " "))

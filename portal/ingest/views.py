@@ -21,7 +21,7 @@ from portal.core.errors import Refused
 from portal.ingest import actions, queries, standardise, tables
 from portal.ingest.forms import HeaderRuleForm, SourceForm
 from portal.ingest.models import Receipt, Source
-from portal.ingest.rules import words
+from portal.ingest.rules import WAITS_FOR_SERIES, words
 from portal.ingest.upload import upload as take_upload
 
 PAGE = 50
@@ -47,7 +47,8 @@ def receipts(request: HttpRequest) -> HttpResponse:
     counts = queries.counts(request.user)
     tabs = [("", "All", sum(counts.values()))]
     tabs += [(state.value, state.label, counts.get(state.value, 0)) for state in Receipt.State]
-    context = {"receipts": rows, "more": more, "tabs": tabs, "state": request.GET.get("state", "")}
+    waits = {"waiting": queries.waiting_for_series(request.user), "waits": WAITS_FOR_SERIES}
+    context = {"receipts": rows, "more": more, "tabs": tabs, "state": request.GET.get("state", ""), **waits}
     return render(request, "ingest/receipts.html", context)
 
 
@@ -58,7 +59,8 @@ def quarantine(request: HttpRequest) -> HttpResponse:
     page = tables.quarantine(request.user).page(request.GET, queries.quarantine(request.user), tables.explain)
     if isinstance(page, HttpResponse):
         return page
-    return render(request, "ingest/quarantine.html", {"table": page})
+    waits = {"waiting": queries.waiting_for_series(request.user), "waits": WAITS_FOR_SERIES}
+    return render(request, "ingest/quarantine.html", {"table": page, **waits})
 
 
 @login_required

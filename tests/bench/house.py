@@ -68,7 +68,7 @@ def house(packages: Path | None = None) -> Iterator[House]:
     folder.chmod(0o755)
     for variable in ("CONCORD_PG_PORT", "CONCORD_VALKEY_PORT"):
         os.environ[variable] = str(free_port())
-    os.environ["CONCORD_STUDY_SETTLE_SECONDS"] = "0"
+    os.environ["CONCORD_STUDY_SETTLE_SECONDS"] = os.environ["CONCORD_FACE_SETTLE_SECONDS"] = "0"
     if packages is not None:
         os.environ["CONCORD_PACKAGES"] = str(packages)
     home = Home.open(folder)

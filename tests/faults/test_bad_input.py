@@ -18,10 +18,10 @@ from portal.accounts.authentication import digest
 from portal.accounts.models import ApiToken, Membership, Organisation, User
 from portal.core import storage
 from portal.core.storage import staged_name
-from portal.deidentify.actions import deidentify_receipt
 from portal.ingest.actions import receive
 from portal.ingest.models import Receipt, Source
 from portal.ingest.rules import REASONS
+from tests.factories.door import cleaned
 
 CT = Path(get_testdata_file("CT_small.dcm")).read_bytes()
 FILES = sorted({Path(p) for p in get_testdata_files() if Path(p).is_file() and Path(p).stat().st_size < 4_000_000})
@@ -43,7 +43,7 @@ def through(source: Source, data: bytes) -> Receipt:
     """Receive and clean; whatever happens, the receipt says it."""
     receipt = receive(source, io.BytesIO(data))
     if receipt.state == "received":
-        receipt = deidentify_receipt(receipt.pk)
+        receipt = cleaned(receipt.pk)
     assert receipt.state in {"deidentified", "duplicate"} or receipt.reason in REASONS
     return receipt
 

@@ -7,9 +7,10 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from portal.deidentify.faces import NoFace, NoVolume, Plan, apply, generic_face
-from portal.deidentify.faces.geometry import upright, volume
+from portal.deidentify.faces import NoFace, NoVolume, Plan, Plane, apply, generic_face, geometry
+from portal.deidentify.faces.geometry import chosen, upright, volume
 from portal.deidentify.faces.surface import ANGLES, _body, _outermost, _rays
+from portal.deidentify.faces.whole import Face, Slice, look, packed, unpacked
 from tests.factories import heads
 from tests.factories.heads import AIR, BONE, BONE_LESION, BRAIN, BRAIN_LESION, SOFT, Head
 
@@ -157,3 +158,44 @@ def test_slices_that_make_no_volume() -> None:
     turned = heads.scan(4, "CT", (3.0, 4.0, 4.0), Rotation.from_euler("x", 90, degrees=True))
     with pytest.raises(NoVolume, match="not_parallel"):
         generic_face([*head.planes, turned.planes[0]], [*head.slices, turned.slices[0]], "CT", True, KEY)
+
+
+def test_only_what_a_look_needs_is_read() -> None:
+    def plane(z: float) -> Plane:
+        return Plane((0.0, 0.0, z), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (4, 4))
+
+    body = [plane(z) for z in np.arange(0, 1800, 0.5)][::-1]
+    places = [body[n].place for n in chosen(body)]
+    assert (min(places), max(places)) == (1000.0, 1799.5) and np.diff(places).max() == 2.0
+    thick = [plane(z) for z in np.arange(0, 300, 5.0)]
+    assert chosen(thick) == list(range(60))
+
+
+def test_what_is_too_large_is_said_and_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "MOST", 10_000)
+    head = heads.scan(4, "CT", (3.0, 4.0, 4.0))
+    with pytest.raises(NoVolume, match="too_large"):
+        generic_face(head.planes, head.slices, "CT", True, KEY)
+
+
+def test_a_plan_that_was_kept_gives_the_same_values() -> None:
+    head = heads.scan(4, "CT", (4.0, 2.0, 2.0))
+    made, new, _ = generic(head)
+    again = unpacked(packed(made))
+    assert Face(made).same(Face(again)) and not Face(made).same(Face()) and not Face().same(Face(open=True))
+    n = int(np.argmax([(a != b).sum() for a, b in zip(new, head.slices, strict=True)]))
+    assert np.array_equal(apply(again, head.slices[n], head.planes[n])[0], new[n])
+
+
+def test_slices_that_cannot_be_read_are_left_away_a_few_of_them() -> None:
+    head = heads.scan(4, "CT", (4.0, 2.0, 2.0))
+
+    def broken() -> np.ndarray:
+        raise ValueError("no such slice")
+
+    slices = [Slice(plane, "CT", lambda v=values: v) for plane, values in zip(head.planes, head.slices, strict=True)]
+    slices[20] = Slice(slices[20].plane, "CT", broken)
+    assert look(slices, True, KEY).plan is not None
+    assert look([slices[2], *slices[8:]], True, KEY).plan is not None  # one lies 24 mm apart from the others
+    none = look([Slice(one.plane, "CT", broken) for one in slices], True, KEY)
+    assert none == Face(reason="not_read: ValueError", open=True)

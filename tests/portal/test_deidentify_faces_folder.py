@@ -8,42 +8,22 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from portal.deidentify.folder import Job, Run, run
 from portal.deidentify.table import Options
-from tests.factories import heads
+from tests.factories import head_files, heads
 from tests.factories.heads import SOFT, Head
 
 SECRET = b"s" * 40
 
 
 def write(head: Head, folder: Path, part: str = "HEAD", syntax: str = ExplicitVRLittleEndian, series: str = "") -> None:
-    """A file for each slice, 12 bits, CT with its usual rescale."""
+    """A file for each slice."""
     folder.mkdir(parents=True, exist_ok=True)
-    ct, study, series = head.modality == "CT", generate_uid(), series or generate_uid()
-    for number, (plane, values) in enumerate(zip(head.planes, head.slices, strict=True)):
-        ds = Dataset()
-        ds.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{2 if ct else 4}"
-        ds.SOPInstanceUID, ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), study, series
-        ds.PatientID, ds.PatientName, ds.StudyDate = "H-77", "Vandersloot^Quill", "20240501"
-        ds.Modality, ds.BodyPartExamined, ds.InstanceNumber = head.modality, part, number + 1
-        ds.ImagePositionPatient = [f"{v:.6f}" for v in plane.origin]
-        ds.ImageOrientationPatient = [f"{v:.8f}" for v in (*plane.along, *plane.down)]
-        ds.PixelSpacing = list(plane.spacing)
-        ds.Rows, ds.Columns = plane.shape
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-        if ct:
-            ds.RescaleIntercept, ds.RescaleSlope = -1024, 1
-        stored = np.clip(values + (1024 if ct else 0), 0, 4095).astype("<u2")
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == JPEG2000Lossless else syntax
-        ds.PixelData = stored.tobytes()
-        if syntax == JPEG2000Lossless:
-            ds.compress(JPEG2000Lossless)
-        ds.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
+    for number, content in enumerate(head_files.files(head, part, syntax, series)):
+        (folder / f"{number:03}.dcm").write_bytes(content)
 
 
 def clean(folder: Path, out: Path) -> Run:

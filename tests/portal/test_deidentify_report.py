@@ -15,7 +15,6 @@ from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from portal.accounts.models import Role
 from portal.archive.actions import store_receipt
 from portal.deidentify import report, site_actions
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport
 from portal.ingest.actions import receive
 from portal.ingest.models import Receipt, Source
@@ -23,6 +22,7 @@ from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
 from tests.factories.burnt import fonts
 from tests.factories.burnt.grounds import bare
+from tests.factories.door import cleaned
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUES = ("Quillfeather", "QUILLFEATHER", "77120934", "Qmarspital", "Yqorvathy")
@@ -35,7 +35,7 @@ def arrived(*scans: pydicom.Dataset) -> list[Receipt]:
         ds.PatientName, ds.PatientID, ds.InstitutionName = "Quillfeather^Rosa", "77120934", "Qmarspital"
         out = io.BytesIO()
         ds.save_as(out, enforce_file_format=True)
-        done.append(store_receipt(deidentify_receipt(receive(source, io.BytesIO(out.getvalue())).pk).pk))
+        done.append(store_receipt(cleaned(receive(source, io.BytesIO(out.getvalue())).pk).pk))
     return done
 
 
@@ -71,6 +71,10 @@ def test_a_scan_of_several_files_by_page_and_api(plain_static: None) -> None:  #
     lines = {line["path"]: line for line in found["attributes"]}
     made = {"path": "Manufacturer", "tag": "(0008,0070)", "action": "X", "word": "Removed", "rule": "site rules 1"}
     assert lines["Manufacturer"] == {**made, "files": 3, "elements": 3}
+    assert sum(one["files"] for one in found["faces"]) == 3 and {one["done"] for one in found["faces"]} <= {
+        "none",
+        "open",
+    }
     assert lines["PatientName"]["tag"] == "(0010,0010)" and lines["InstitutionName"]["files"] == 3
     assert "Modality" in {one["path"] for one in found["kept"]}
     single = bearer.get(f"/api/v1/receipts/{receipts[1].pk}/deidentification/").json()
@@ -79,7 +83,12 @@ def test_a_scan_of_several_files_by_page_and_api(plain_static: None) -> None:  #
     client.force_login(dave)
     for path in (f"/scans/{study}/deidentification/", f"/ingest/{receipts[0].pk}/deidentification/"):
         page = client.get(path).content.decode()
-        assert "(0008,0070)" in page and "Version 1" in page and "site rules 1" in page
+        assert (
+            found["faces"][0]["word"] in page
+            and "(0008,0070)" in page
+            and "Version 1" in page
+            and "site rules 1" in page
+        )
         assert not [value for value in VALUES if value in page + json.dumps(found)]
     assert f"/scans/{study}/deidentification/" in client.get(f"/scans/{study}/").content.decode()
     assert f"/ingest/{receipts[0].pk}/deidentification/" in client.get("/ingest/").content.decode()

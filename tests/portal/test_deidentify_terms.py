@@ -19,10 +19,10 @@ from portal.accounts.models import Membership, Organisation, User
 from portal.core import storage
 from portal.core.storage import staged_name
 from portal.deidentify import terms
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport, ListedTerm, PatientTerms
 from portal.ingest.actions import receive
 from portal.ingest.models import Receipt, Source
+from tests.factories.door import cleaned
 
 pytestmark = pytest.mark.django_db
 
@@ -64,7 +64,7 @@ def through(source: Source, dataset: Dataset) -> Dataset:
     raw = io.BytesIO()
     dataset.save_as(raw, enforce_file_format=True)
     raw.seek(0)
-    receipt = deidentify_receipt(receive(source, raw).pk)
+    receipt = cleaned(receive(source, raw).pk)
     assert receipt.state == Receipt.State.DEIDENTIFIED, receipt.reason
     with storage.archive().open(staged_name(receipt.pk)) as file:
         return pydicom.dcmread(io.BytesIO(file.read()))

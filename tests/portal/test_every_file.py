@@ -25,12 +25,12 @@ from portal.archive.actions import store_receipt
 from portal.archive.models import Instance, Patient, Series, Study
 from portal.core import storage
 from portal.core.models import OutboxEvent
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport
 from portal.ingest.models import LandingFile, Receipt, Source
 from portal.peers.listener import listen
 from tests import syntaxes
 from tests.factories import archive as make
+from tests.factories.door import cleaned
 from tests.portal.test_dicomweb import plain_frame
 from tests.portal.test_wado_forms import get, parts
 
@@ -167,7 +167,7 @@ def test_every_file_through_every_door(client: Client, listener: int) -> None:
             wrong.append(("STOW", path.name, first[:2], verdict()[:2]))
         receipt = Receipt.objects.get()
         if receipt.state == "received":
-            deidentify_receipt(receipt.pk)
+            cleaned(receipt.pk)
             receipt = store_receipt(receipt.pk)
         if receipt.state != "archived":
             line.reasons[receipt.reason] += 1

@@ -14,6 +14,7 @@ from portal.accounts.models import Membership, Organisation, User
 from portal.core.models import OutboxEvent
 from portal.ingest.actions import receive
 from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.ingest.rules import WAITS_FOR_SERIES
 from portal.ingest.shipped_rules import MAMMOGRAMS
 from portal.ingest.standardise import BadRule, Rule, check, standardise
 
@@ -87,6 +88,19 @@ def test_receipts_are_filtered_and_paged(dave: Client, source: Source, quarantin
     assert {value: n for value, _, n in first.context["tabs"]} == {
         "": 62, "received": 1, "deidentified": 0, "archived": 60, "duplicate": 0, "quarantined": 1, "discarded": 0,
     }  # fmt: skip
+
+
+def test_what_waits_for_its_series_is_counted_where_it_is_looked_for(dave: Client, source: Source) -> None:
+    receive(source, io.BytesIO(CT))
+    for path in ("/ingest/", "/ingest/quarantine/"):
+        assert "until its series has come" not in dave.get(path).content.decode()
+    Receipt.objects.update(reason=WAITS_FOR_SERIES)
+    for path in ("/ingest/", "/ingest/quarantine/"):
+        page = dave.get(path).content.decode()
+        assert "1 file waits until its series has come" in page and "?reason=waits_for_series" in page
+    assert "Waits until its series has come" in dave.get("/ingest/?reason=waits_for_series").content.decode()
+    (row,) = dave.get("/api/v1/receipts/?reason=waits_for_series").json()["results"]
+    assert row["state"] == "received" and row["words"].startswith("Waits until its series")
 
 
 def test_another_organisation_sees_and_decides_nothing(mallory: Client, quarantined: Receipt, source: Source) -> None:

@@ -19,12 +19,12 @@ from portal.core import storage
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
 from portal.core.storage import staged_name
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport, VaultPatient, VaultUid
 from portal.deidentify.vault import original_uid
 from portal.ingest import actions, landing, retention
 from portal.ingest.models import HeaderRule, LandingFile, Receipt, Source
 from portal.ingest.shipped_rules import MAMMOGRAMS
+from tests.factories.door import cleaned
 
 CT = Path(get_testdata_file("CT_small.dcm"))
 
@@ -169,7 +169,7 @@ def test_a_received_scan_is_cleaned_once_however_often_the_task_runs(source: Sou
     before = pydicom.dcmread(CT)
     receipt = send(source, CT.read_bytes())
     for _ in range(2):
-        deidentify_receipt(str(receipt.pk))
+        cleaned(str(receipt.pk))
     receipt.refresh_from_db()
     assert receipt.state == "deidentified"
     assert OutboxEvent.objects.filter(topic="deidentify.done", key=str(receipt.pk)).count() == 1
@@ -192,10 +192,10 @@ def test_a_crash_before_the_commit_loses_nothing(source: Source, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr("portal.deidentify.actions._report", lambda *_: (_ for _ in ()).throw(OSError("power")))
         with pytest.raises(OSError, match="power"):
-            deidentify_receipt(receipt.pk)
+            cleaned(receipt.pk)
     receipt.refresh_from_db()
     assert receipt.state == "received"
-    assert deidentify_receipt(receipt.pk).state == "deidentified"
+    assert cleaned(receipt.pk).state == "deidentified"
 
 
 def test_keep_uids_and_already_deidentified(source: Source) -> None:
@@ -203,7 +203,7 @@ def test_keep_uids_and_already_deidentified(source: Source) -> None:
     for privacy in ("keep_uids", "deidentified"):
         Source.objects.filter(pk=source.pk).update(privacy=privacy)
         uid = generate_uid()
-        receipt = deidentify_receipt(send(source, changed(SOPInstanceUID=uid)).pk)
+        receipt = cleaned(send(source, changed(SOPInstanceUID=uid)).pk)
         with storage.archive().open(staged_name(receipt.pk)) as file:
             clean = pydicom.dcmread(file)
         assert clean.SOPInstanceUID == uid
@@ -215,7 +215,7 @@ def test_two_patients_without_an_id_stay_two(source: Source) -> None:
     ids = set()
     for _ in range(2):
         data = changed(PatientID="", PatientName="", SOPInstanceUID=generate_uid(), StudyInstanceUID=generate_uid())
-        receipt = deidentify_receipt(send(source, data).pk)
+        receipt = cleaned(send(source, data).pk)
         with storage.archive().open(staged_name(receipt.pk)) as file:
             ids.add(str(pydicom.dcmread(file).PatientID))
     assert len(ids) == 2
@@ -227,7 +227,7 @@ def test_the_mammograms_become_one_study_of_four_views(source: Source) -> None:
     HeaderRule.objects.create(organisation=source.organisation, **MAMMOGRAMS)
     views = {}
     for name, path in CASES[0].items():
-        receipt = deidentify_receipt(send(source, path.read_bytes()).pk)
+        receipt = cleaned(send(source, path.read_bytes()).pk)
         assert receipt.state == "deidentified", receipt.detail
         with storage.archive().open(staged_name(receipt.pk)) as file:
             views[name] = pydicom.dcmread(file)
@@ -250,12 +250,12 @@ def test_retry_and_discard(source: Source, dave: User, monkeypatch: pytest.Monke
         receipt = send(source, CT.read_bytes())
     assert receipt.reason == "forbidden_class"
     actions.retry(dave, receipt)
-    assert deidentify_receipt(receipt.pk).state == "deidentified"
+    assert cleaned(receipt.pk).state == "deidentified"
     receipt.refresh_from_db()
     assert receipt.uid_digest
     broken = send(source, CT.read_bytes()[:-1000])
     actions.retry(dave, broken)
-    assert deidentify_receipt(broken.pk).reason == "truncated"
+    assert cleaned(broken.pk).reason == "truncated"
     broken.refresh_from_db()
     actions.discard(dave, broken)
     for wanted in (True, False):
@@ -265,7 +265,7 @@ def test_retry_and_discard(source: Source, dave: User, monkeypatch: pytest.Monke
 
 def test_originals_go_when_their_time_is_up(source: Source) -> None:
     waiting, done = send(source, changed(SOPInstanceUID=generate_uid())), send(source, CT.read_bytes())
-    deidentify_receipt(done.pk)
+    cleaned(done.pk)
     done.refresh_from_db()
     assert done.advance(Receipt.State.ARCHIVED)
     with override_settings(LANDING_RETENTION_DAYS=0):

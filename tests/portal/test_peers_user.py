@@ -20,13 +20,13 @@ from portal.archive.actions import settle_study, store_receipt
 from portal.archive.models import Study
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
-from portal.deidentify.actions import deidentify_receipt
 from portal.ingest.models import Receipt
 from portal.peers import actions, fetching
 from portal.peers.listener import listen
 from portal.peers.models import Commitment, Fetch, PeerQuery, PeerStudy, QueryLook, StandingQuery
 from tests.factories import archive
 from tests.factories.archive import plain_static
+from tests.factories.door import cleaned
 from tests.factories.peers import Orthanc, orthanc, peer
 from tests.support import wait_for
 
@@ -71,7 +71,7 @@ def filled(there: Orthanc, folder: Path, slices: int = 3, **values: Any) -> str:
 def through() -> list[Receipt]:
     """De-identify and archive what was received, as the workers do."""
     for receipt in Receipt.objects.filter(state="received"):
-        store_receipt(deidentify_receipt(receipt.pk).pk)
+        store_receipt(cleaned(receipt.pk).pk)
     return list(Receipt.objects.order_by("received_at"))
 
 

@@ -21,12 +21,12 @@ from portal.archive.models import Study
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
 from portal.deidentify import looks, reidentify, terms
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import ZoneLook
 from portal.ingest.actions import receive
 from portal.ingest.models import Source
 from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
+from tests.factories.door import cleaned
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WHY = "The referring doctor asked by telephone"
@@ -48,7 +48,7 @@ def arrived(privacy: str = "full") -> tuple[Study, str]:
     ds, out = pydicom.dcmread(get_testdata_file("CT_small.dcm")), io.BytesIO()
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.AccessionNumber = NAME, ID, "19410213", ACCESSION
     ds.save_as(out, enforce_file_format=True)
-    receipt = store_receipt(deidentify_receipt(receive(source, io.BytesIO(out.getvalue())).pk).pk)
+    receipt = store_receipt(cleaned(receive(source, io.BytesIO(out.getvalue())).pk).pk)
     assert receipt.state == "archived", receipt.reason
     return Study.objects.get(study_uid=receipt.study_uid), str(ds.StudyInstanceUID)
 

@@ -21,13 +21,13 @@ from portal.core import storage
 from portal.core.errors import Refused
 from portal.core.storage import staged_name
 from portal.deidentify import ctp, site_actions, site_rules
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import DeidentificationReport, SiteRules
 from portal.deidentify.table import Options, rows
 from portal.ingest.actions import receive
 from portal.ingest.models import Receipt, Source
 from tests.factories import archive as make
 from tests.factories.archive import plain_static  # noqa: F401
+from tests.factories.door import cleaned
 
 pytestmark = pytest.mark.django_db
 STRICT = "Manufacturer X\nKVP Z\nStudyDescription V Study of Lakeside\n"
@@ -48,7 +48,7 @@ def received(**values: Any) -> tuple[Receipt, Dataset]:
     for keyword, value in values.items():
         setattr(ds, keyword, value)
     ds.save_as(out, enforce_file_format=True)
-    receipt = deidentify_receipt(receive(source, io.BytesIO(out.getvalue())).pk)
+    receipt = cleaned(receive(source, io.BytesIO(out.getvalue())).pk)
     assert receipt.state == Receipt.State.DEIDENTIFIED, receipt.reason
     with storage.archive().open(staged_name(receipt.pk)) as file:
         return receipt, pydicom.dcmread(io.BytesIO(file.read()))

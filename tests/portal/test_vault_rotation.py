@@ -41,6 +41,7 @@ def test_all_columns_of_the_schema_are_known() -> None:
         ('"identities"."peer_study"', "content"),
         ('"identities"."patient_terms"', "sealed"),
         ('"identities"."listed_term"', "sealed"),
+        ('"identities"."face_series"', "plan"),
     } <= found
 
 

@@ -14,7 +14,7 @@ from deploy.embedded.config import Home
 from portal.core.grants import apply_grants, audit_tables
 
 pytestmark = pytest.mark.django_db(transaction=True)
-IDENTITIES = ("vault_patient", "vault_uid", "landing_file", "pixel_crop")
+IDENTITIES = ("vault_patient", "vault_uid", "landing_file", "pixel_crop", "face_series", "face_slice")
 
 
 def connect(variable: str) -> psycopg.Connection:

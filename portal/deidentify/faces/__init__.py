@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from portal.deidentify.faces.generic import Plan, apply, plan
-from portal.deidentify.faces.geometry import Floats, NoVolume, Plane, Volume, upright, volume
+from portal.deidentify.faces.geometry import Floats, NoVolume, Plane, upright, volume
 from portal.deidentify.faces.surface import NoFace, find
 
 __all__ = ["NoFace", "NoVolume", "Plan", "Plane", "apply", "generic_face"]
+
+NOISY = 12  # slices in which the noise is measured
 
 
 def generic_face(
@@ -18,18 +20,18 @@ def generic_face(
 ) -> Plan:
     """How the face in these slices of one volume becomes generic. Raises NoVolume, NoFace.
 
-    slices  (rows, columns) HU for CT, for MR as measured; modality: CT or MR
-    said    whether the header says a head (see header.says_head)
-    key     of this series
+    slices  (rows, columns) HU for CT, for MR as measured; each is asked for once, a few twice
+    modality  CT or MR; said: whether the header says a head (see header.says_head); key: of this series
     """
     whole = volume(planes, slices)
-    grid = upright(whole, outside=-1000.0 if modality == "CT" else 0.0)
-    return plan(find(grid, modality, said), modality, _noise(whole, modality), key)
+    surface = find(upright(whole, outside=-1000.0 if modality == "CT" else 0.0), modality, said)
+    middle = whole.numbers[len(whole.numbers) // 3 : len(whole.numbers) * 2 // 3 + 1]
+    some = middle[:: max(1, -(-len(middle) // NOISY))]
+    return plan(surface, modality, _noise(np.stack([slices[n] for n in some]), modality), key)
 
 
-def _noise(whole: Volume, modality: str) -> float:
+def _noise(middle: Floats, modality: str) -> float:
     """Standard deviation in soft tissue: of second differences along rows, which few edges disturb (median)."""
-    middle = whole.values[len(whole.values) // 3 : len(whole.values) * 2 // 3 + 1 : 4]
     second = middle[:, :, :-2] - 2 * middle[:, :, 1:-1] + middle[:, :, 2:]
     inner = middle[:, :, 1:-1]
     floor = -150.0 if modality == "CT" else float(np.percentile(inner, 60))

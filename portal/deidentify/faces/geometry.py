@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ Floats = NDArray[np.float32]
 STEP = 2.0  # mm, of the grid on which a surface is looked for
 PARALLEL = 1e-3  # how far directions of slices of one volume may differ
 MAX_GAP = 12.0  # mm between slices; with more a nose can lie between two
+TALL = 800.0  # mm from the top of what was scanned in which a face is looked for
+MOST = 100_000_000  # values of a volume or grid: 800 mm of 1 m × 1 m; in single precision 400 MB
+SLAB = 16  # levels of the grid that are worked out at once
 
 
 class NoVolume(Exception):
@@ -53,6 +58,12 @@ class Plane:
         down, along = np.asarray(self.down), np.asarray(self.along)
         return np.asarray(self.origin) + rows[:, None, None] * down + columns[None, :, None] * along
 
+    def corners(self) -> NDArray[np.float64]:
+        """(4, 3) of the outermost pixels' centres, mm."""
+        down = (self.shape[0] - 1) * self.spacing[0] * np.asarray(self.down)
+        along = (self.shape[1] - 1) * self.spacing[1] * np.asarray(self.along)
+        return np.asarray(self.origin) + np.stack([np.zeros(3), down, along, down + along])
+
     def alike(self, other: Plane) -> bool:
         """Whether both can be slices of one volume."""
         near = np.allclose(self.along, other.along, atol=PARALLEL) and np.allclose(self.down, other.down, atol=PARALLEL)
@@ -63,10 +74,14 @@ class Plane:
 
 @dataclass(frozen=True)
 class Volume:
-    """Parallel slices in order, distances as they are: values (slices, rows, columns)."""
+    """Parallel slices in order, distances as they are: values (slices, rows, columns), pixels of STEP mm at most.
+
+    numbers  which of the slices that were given these are
+    """
 
     planes: tuple[Plane, ...]
     values: Floats
+    numbers: tuple[int, ...]
 
     def at(self, points: NDArray[np.float64], outside: float) -> Floats:
         """Values between the pixels at points (..., 3); `outside` where no slice is near."""
@@ -94,8 +109,12 @@ class Grid:
     values: Floats
 
 
-def volume(planes: Sequence[Plane], slices: Sequence[NDArray[np.generic]]) -> Volume:
-    """Order slices along their normal; of several at one place the first. Raises NoVolume."""
+def chosen(planes: Sequence[Plane]) -> list[int]:
+    """Which slices to read, in order along their normal: of several at one place the first. Raises NoVolume.
+
+    Slices that lie closer than STEP are thinned out to it, and what lies more than TALL under the top is left away:
+    a face is no farther below a crown.
+    """
     if len(planes) < 3:
         raise NoVolume("few_slices")
     if not all(planes[0].alike(p) for p in planes):
@@ -109,32 +128,72 @@ def volume(planes: Sequence[Plane], slices: Sequence[NDArray[np.generic]]) -> Vo
         raise NoVolume("few_slices")
     if max(np.diff(places)) > MAX_GAP:
         raise NoVolume("wide_gaps")
-    return Volume(tuple(planes[n] for n in order), np.stack([np.asarray(slices[n], np.float32) for n in order]))
+    heights = [planes[n].corners()[:, 2].max() for n in order]
+    near = [n for n, height in zip(order, heights, strict=True) if height > max(heights) - TALL]
+    order = near if len(near) > 2 else order
+    kept = order[:1]
+    for before, n in pairwise(order[1:]):
+        if planes[n].place - planes[kept[-1]].place > STEP + 0.01:
+            kept.append(before)
+    return [*kept, order[-1]] if len(kept) > 1 else order
+
+
+def longest_run(planes: Sequence[Plane]) -> list[int]:
+    """Of parallel slices the most that lie together without a gap of more than MAX_GAP."""
+    runs: list[list[int]] = []
+    for n in sorted(range(len(planes)), key=lambda n: planes[n].place):
+        if not runs or planes[n].place - planes[runs[-1][-1]].place > MAX_GAP:
+            runs.append([])
+        runs[-1].append(n)
+    return max(runs, key=len)
+
+
+def volume(planes: Sequence[Plane], slices: Sequence[NDArray[np.generic]]) -> Volume:
+    """The volume that slices make, one of them in memory at a time. Raises NoVolume.
+
+    Pixels smaller than STEP are joined to their means.
+    """
+    numbers = chosen(planes)
+    first = planes[numbers[0]]
+    factors = (max(1, int(STEP / first.spacing[0])), max(1, int(STEP / first.spacing[1])))
+    shape = (len(numbers), first.shape[0] // factors[0], first.shape[1] // factors[1])
+    if math.prod(shape) > MOST:
+        raise NoVolume("too_large")
+    values = np.empty(shape, np.float32)
+    for at, n in enumerate(numbers):
+        values[at] = _joined(np.asarray(slices[n], np.float32), factors)
+    return Volume(tuple(_coarse(planes[n], factors) for n in numbers), values, tuple(numbers))
 
 
 def upright(found: Volume, outside: float) -> Grid:
-    """The volume on an upright grid of STEP mm, means where its pixels are smaller."""
-    first = found.planes[0]
-    factors = [max(1, int(STEP / mm)) for mm in first.spacing]
-    small = _shrunk(found, factors)
-    corners = np.concatenate([p.points()[[0, 0, -1, -1], [0, -1, 0, -1]] for p in (small.planes[0], small.planes[-1])])
+    """The volume on an upright grid of STEP mm; no more than TALL of it. Raises NoVolume."""
+    corners = np.concatenate([p.corners() for p in (found.planes[0], found.planes[-1])])
     low, high = corners.min(0), corners.max(0)
+    low[2] = max(low[2], high[2] - TALL)
     x, y, z = (np.arange(a, b + 1e-6, STEP) for a, b in zip(low, high, strict=True))
-    points = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1], -1)
-    return Grid(low, small.at(points, outside))
+    if len(x) * len(y) * len(z) > MOST:
+        raise NoVolume("too_large")
+    values = np.empty((len(z), len(y), len(x)), np.float32)
+    for at in range(0, len(z), SLAB):
+        points = np.stack(np.meshgrid(z[at : at + SLAB], y, x, indexing="ij")[::-1], -1)
+        values[at : at + SLAB] = found.at(points, outside)
+    return Grid(low, values)
 
 
-def _shrunk(found: Volume, factors: list[int]) -> Volume:
-    if factors == [1, 1]:
-        return found
+def _joined(values: Floats, factors: tuple[int, int]) -> Floats:
+    """Means over blocks of pixels."""
     a, b = factors
-    count, rows, columns = found.values.shape
-    cut = found.values[:, : rows // a * a, : columns // b * b]
-    means = cut.reshape(count, rows // a, a, columns // b, b).mean((2, 4), dtype=np.float32)
-    planes = []
-    for p in found.planes:
-        shift = (a - 1) / 2 * p.spacing[0] * np.asarray(p.down) + (b - 1) / 2 * p.spacing[1] * np.asarray(p.along)
-        origin = tuple(float(v) for v in np.asarray(p.origin) + shift)
-        shape, spacing = (rows // a, columns // b), (p.spacing[0] * a, p.spacing[1] * b)
-        planes.append(Plane(origin, p.along, p.down, spacing, shape))  # type: ignore[arg-type]
-    return Volume(tuple(planes), means)
+    rows, columns = (n // f for n, f in zip(values.shape, factors, strict=True))
+    return values[: rows * a, : columns * b].reshape(rows, a, columns, b).mean((1, 3), dtype=np.float32)
+
+
+def _coarse(plane: Plane, factors: tuple[int, int]) -> Plane:
+    """Where the means of a slice lie."""
+    shift = sum(
+        (factor - 1) / 2 * mm * np.asarray(axis)
+        for factor, mm, axis in zip(factors, plane.spacing, (plane.down, plane.along), strict=True)
+    )
+    origin = tuple(float(v) for v in np.asarray(plane.origin) + shift)
+    shape = (plane.shape[0] // factors[0], plane.shape[1] // factors[1])
+    spacing = (plane.spacing[0] * factors[0], plane.spacing[1] * factors[1])
+    return Plane(origin, plane.along, plane.down, spacing, shape)  # type: ignore[arg-type]

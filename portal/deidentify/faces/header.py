@@ -18,6 +18,7 @@ ENHANCED = frozenset(
         "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4",
     }
 )  # fmt: skip
+LOOKED_AT = CLASSES.keys() | ENHANCED
 CLEAN = ("113102", "Clean Recognizable Visual Features Option")  # PS3.16 CID 7050
 HEAD = re.compile(r"HEAD|BRAIN|SKULL|FACE|FACIAL|SINUS|ORBIT|CRANI|JAW|EAR\b|IAC|TMJ|PITUIT|SELLA|NEURO|CEREB")
 OPEN = re.compile(r"WHOLE|BODY|NECK|CSPINE|CERVIC|CAROTID|SPINE|^$")  # may or may not show a face

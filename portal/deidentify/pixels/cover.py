@@ -57,47 +57,32 @@ class Ink:
 
 
 @contextmanager
-def covered(found: Opened, regions: Sequence[Region]) -> Iterator[Opened]:
-    """Give the instance with its regions covered on all frames; as it is where there are none.
+def covered(found: Opened, regions: Sequence[Region], painted: NDArray[Any] | None = None) -> Iterator[Opened]:
+    """Give the instance with its regions covered on all frames; as it is where there is nothing to do.
 
-    Native pixels are changed in place, byte for byte the same elsewhere. Compressed ones are decoded and encoded
-    again without loss: RLE as RLE, all others as JPEG 2000 (sub-sampled or YBR colour becomes RGB). `found.dataset`
-    is changed where the encoding asks for it. Raises NotCovered.
+    painted  stored values that take the place of the one frame's first (a face that was made generic)
+    Native pixels are changed in place, byte for byte the same elsewhere. Compressed ones, and painted frames, are
+    encoded again without loss: RLE as RLE, all others as JPEG 2000 (sub-sampled or YBR colour becomes RGB).
+    `found.dataset` is changed where the encoding asks for it. Raises NotCovered.
     """
-    if not regions:
+    if not regions and painted is None:
         yield found
         return
     if found.pixels is None or found.pixels.tag != PIXEL_DATA:
         raise NotCovered("other pixels than integers")
     with tempfile.TemporaryFile() as out:
         try:
-            if found.pixels.fragments is None and _plain(found):
+            if found.pixels.fragments is None and painted is None and _plain(found):
                 made = _in_place(found, regions, out)
             else:
                 colour = int(found.dataset.get("SamplesPerPixel", 1) or 1) > 1
-                ink = ink_of(found, raw=not colour)
-                made = _again(found, lambda frame: _cover(frame, regions, ink), not colour, out)
+                ink = ink_of(found, raw=not colour) if regions else Ink((), ())
+                made = _again(found, lambda f: _cover(f if painted is None else painted, regions, ink), not colour, out)
+                if painted is not None and found.syntax in LOSSY:
+                    found.dataset.LossyImageCompression = "01"
         except (OSError, MemoryError, NotCovered):
             raise
         except Exception as error:  # codecs raise what they like; all of it means the same here
-            raise NotCovered(type(error).__name__) from error
-        yield made
-
-
-@contextmanager
-def repainted(found: Opened, paint: Callable[[NDArray[Any]], NDArray[Any]]) -> Iterator[Opened]:
-    """Give the instance with each frame as `paint` makes it of the stored values; encoded as `covered` does.
-
-    Raises NotCovered.
-    """
-    if found.pixels is None or found.pixels.tag != PIXEL_DATA:
-        raise NotCovered("other pixels than integers")
-    with tempfile.TemporaryFile() as out:
-        try:
-            made = _again(found, paint, True, out)
-        except (OSError, MemoryError, NotCovered):
-            raise
-        except Exception as error:  # see above
             raise NotCovered(type(error).__name__) from error
         yield made
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from portal.deidentify.pixels.clean import CLEAN, Looked, weigh
@@ -44,15 +46,16 @@ def judged(found: Opened, lines: Read | None, lists: Lists, judge: Judge = judge
 
 
 @contextmanager
-def cleaned(found: Opened, looked: Looked | None, days: int) -> Iterator[Opened]:
-    """Give the instance with its identifying text covered, and say so in its (cleaned) header. Raises NotCovered."""
-    if looked is None:
-        yield found
-        return
-    regions = looked.regions(days)
-    with covered(found, regions) as clean_copy:
-        mark(found.dataset, regions, kept_lossy=found.syntax in LOSSY)
-        _state(found.dataset)
+def cleaned(found: Opened, looked: Looked | None, days: int, painted: NDArray[Any] | None = None) -> Iterator[Opened]:
+    """Give the instance with its identifying text covered, and say so in its (cleaned) header. Raises NotCovered.
+
+    painted  the stored values that the text is covered on, where others than the file's
+    """
+    regions = looked.regions(days) if looked else []
+    with covered(found, regions, painted) as clean_copy:
+        if looked:
+            mark(found.dataset, regions, kept_lossy=found.syntax in LOSSY)
+            _state(found.dataset)
         yield clean_copy
 
 

@@ -23,10 +23,10 @@ from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.core import letters, live, outbox
 from portal.core.errors import Refused
-from portal.core.storage import staged_name
 from portal.deidentify import looks, terms, vault
 from portal.deidentify.models import PixelCrop, PixelLook, PixelQuestion
 from portal.deidentify.pixels.clean import Looked
+from portal.deidentify.pixels.where import Box
 from portal.deidentify.text import KINDS
 from portal.ingest.models import LandingFile, Receipt
 
@@ -131,11 +131,10 @@ def show_again(question_pk: int) -> PixelQuestion:
         return question
     if receipt.state == Receipt.State.DEIDENTIFIED:
         raise RuntimeError("the archive has not taken the instance yet; tried again")
-    same = PixelQuestion.objects.filter(receipt=receipt, state__in=[State.KEPT, State.RESTORED])
     try:
         if receipt.state != Receipt.State.ARCHIVED:
             raise LandingFile.DoesNotExist
-        clean_again(receipt, staged_name(f"{receipt.pk}-again"), [tuple(row.box) for row in same])
+        clean_again(receipt)
     except (LandingFile.DoesNotExist, FileNotFoundError):
         with transaction.atomic():
             question.advance(State.FAILED)
@@ -146,6 +145,12 @@ def show_again(question_pk: int) -> PixelQuestion:
             outbox.emit("deidentify.done_again", receipt.pk)
             _announce(question)
     return question
+
+
+def shown(receipt: Receipt) -> list[Box]:
+    """The fiducials of a receipt that were taken back."""
+    rows = PixelQuestion.objects.filter(receipt=receipt, state__in=[State.KEPT, State.RESTORED])
+    return [tuple(box) for box in rows.values_list("box", flat=True)]
 
 
 def teach(question_pk: int) -> bool:
