@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox, storage
 from portal.core.storage import staged_name
-from portal.deidentify import rules, site_actions, terms, vault
+from portal.deidentify import documents, filing, rules, site_actions, terms, vault
 from portal.deidentify.files import local_copy, publish
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, Keys, patient_key
@@ -55,6 +55,8 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
             seen = pixels.seen(found, receipt.source.privacy)
             version, site = site_actions.in_force(receipt.organisation_id)
             keys, rule, outcome = clean(found, receipt, pixels.texts(seen), site)
+            if outcome.alone and not filing.file_report(receipt, found.dataset, keys, outcome):
+                return receipt
             looked = pixels.judged(found, seen, outcome.lists)
             with pixels.cleaned(found, looked, keys.days) as clean_copy:
                 publish(storage.archive(), staged_name(receipt.pk), found.dataset, clean_copy)
@@ -102,6 +104,8 @@ def _finish(
 ) -> None:
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        if not outcome.alone:
+            filing.remember_scan(found.dataset, keys)
         terms.remember(keys.organisation, keys.patient, outcome.lists)
         _report(receipt, found.dataset, rule, outcome, looked, version)
         if looked:
@@ -109,8 +113,8 @@ def _finish(
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
-            "sop_class": found.header.sop_class,
-            "modality": found.header.modality,
+            "sop_class": str(found.dataset.SOPClassUID),  # a document has become a report
+            "modality": "SR" if found.header.sop_class in documents.CLASSES else found.header.modality,
         }
         if receipt.advance(Receipt.State.DEIDENTIFIED, **fields):
             outbox.emit("deidentify.done", receipt.pk)
@@ -124,11 +128,16 @@ def clean(
 
     extra_texts  what belongs to the scan and does not lie in its header, such as texts read from its pixels
     site         rows of the organisation's own rules
+    Raises Damaged for a document without text.
     """
     dataset = found.dataset
-    own = gather(dataset, extra_texts)
+    alone = filing.alone(dataset, receipt.organisation_id)
+    named = documents.unpack(dataset)
+    own = gather(dataset, extra_texts) | named
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
+    if alone:
+        identity = filing.whose(identity, receipt.organisation_id)
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
     originals = {keyword: str(dataset.get(keyword) or "") for keyword in KINDS}
     if rule and rule.study_key:
@@ -143,7 +152,7 @@ def clean(
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
             outcome.uids[made] = original
-    outcome.identity = identity
+    outcome.identity, outcome.alone = identity, alone
     return keys, rule, outcome
 
 

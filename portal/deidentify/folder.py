@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from pydicom.dataset import Dataset
 
-from portal.deidentify import rules
+from portal.deidentify import documents, rules
 from portal.deidentify.faces.series import Face, Series, replaced
 from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
@@ -97,7 +97,7 @@ def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
         try:
             with opened(path, defer=True) as file:
                 patients[path] = patient = _patient(file)
-                lists[patient] |= gather(file.dataset)
+                lists[patient] |= _named(path, file)
                 series.note(path, file.dataset)
         except (Damaged, *IMPOSSIBLE):
             continue  # said by the second pass
@@ -142,6 +142,7 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
     """
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
+        documents.unpack(file.dataset)
         outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
         relative = place_of(file.dataset)
         target = job.out / relative
@@ -167,6 +168,14 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
         **({"face": face.reason or "replaced"} if face else {}),
         "actions": [list(action) for action in outcome.actions],
     }
+
+
+def _named(path: Path, file: Opened) -> Lists:
+    """What a header gives away; of a document also what it says, for which all of it has to be read."""
+    if file.header.sop_class not in documents.CLASSES:
+        return gather(file.dataset)
+    with opened(path) as whole:
+        return documents.unpack(whole.dataset) | gather(whole.dataset)
 
 
 def place_of(dataset: Dataset) -> str:

@@ -62,6 +62,7 @@ class Outcome:
     identity: dict[str, str] = field(default_factory=dict)  # for the vault alone
     found: dict[str, int] = field(default_factory=dict)  # "kind: rule" of the text finder → how often
     lists: Lists = field(default_factory=Lists)  # this scan's, for the vault and the pixels alone
+    alone: bool = False  # a report whose sender named no study
 
     @property
     def counts(self) -> dict[str, int]:
