@@ -14,6 +14,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "deidentify.zone_look_asked": ("portal.deidentify.tasks.answer_zone_look",),
     "deidentify.pixels_kept": ("portal.deidentify.tasks.show_again",),
     "deidentify.term_taught": ("portal.deidentify.tasks.teach_term",),
+    "deidentify.term_sent": ("portal.deidentify.tasks.change_terms",),
     "deidentify.done_again": ("portal.archive.tasks.replace_receipt",),
     "archive.study_settled": (
         "portal.check.tasks.begin_check",

@@ -25,6 +25,7 @@ SCHEMA: dict[str, frozenset[str]] = {
     "receipt.changed": frozenset({"id", "state", "reason"}),
     "input.alert": frozenset({"id", "study_uid", "state"}),
     "pixels.changed": frozenset({"id", "state"}),
+    "terms.changed": frozenset({"id", "state"}),
     "look.answered": frozenset({"id"}),  # to the one who asked
     "run.progress": frozenset({"run", "study_uid", "function", "progress", "stage"}),
     "run.finished": frozenset({"run", "study_uid", "state"}),

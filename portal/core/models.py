@@ -1,4 +1,4 @@
-"""The outbox: every piece of work that must happen after a commit has a row here first."""
+"""The outbox, where every piece of work that must happen after a commit has a row first, and the zone's public key."""
 
 from django.db import models
 from django.utils import timezone
@@ -37,3 +37,13 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} {self.key} → {self.task} ({self.state})"
+
+
+class ZoneKey(models.Model):
+    """The identity zone's public key: the app zone seals with it what only the identity zone may read."""
+
+    public = models.BinaryField()
+    made_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"key of {self.made_at:%Y-%m-%d}"

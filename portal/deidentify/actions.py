@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from portal.core import outbox, storage
 from portal.core.locks import one_at_a_time
 from portal.core.storage import staged_name
-from portal.deidentify import rules, site_actions, terms, vault
+from portal.deidentify import documents, filing, rules, site_actions, terms, vault
 from portal.deidentify.faces import door as faces
 from portal.deidentify.faces.whole import painted as painted_face
 from portal.deidentify.faces.whole import say
@@ -76,8 +76,8 @@ def deidentify_receipt(receipt_id: uuid.UUID | str) -> Receipt:
             _finish(receipt, found, made, version)
     except (OSError, MemoryError):
         raise  # the storage, not the file: try again later
-    except faces.Held:
-        log.debug("faces.held", receipt=str(receipt.pk))
+    except (faces.Held, filing.Waits):
+        log.debug("deidentify.waits", receipt=str(receipt.pk))
     except faces.Changed:  # it must not go on with the older decision
         return deidentify_receipt(receipt_id)
     except NotShown as error:
@@ -149,10 +149,13 @@ def _make(
     """Write the clean copy of an instance under `name`: header, text in its pixels and face in one file.
 
     shown  fiducials to leave away
+    Raises filing.Waits for a report whose scan has not come.
     """
     seen = pixels.seen(found, receipt.source.privacy)
     painted = painted_face(found, face.face) if face else None
     keys, rule, outcome = clean(found, receipt, pixels.texts(seen), site)
+    if outcome.alone:
+        filing.file_report(receipt, found.dataset, keys, outcome)
     looked = pixels.judged(found, seen, outcome.lists)
     kept = looked.without(shown) if looked else None
     with pixels.cleaned(found, kept, keys.days, painted) as clean_copy:
@@ -166,6 +169,8 @@ def _finish(receipt: Receipt, found: Opened, made: Made, version: int | None) ->
     keys, outcome = made.keys, made.outcome
     with transaction.atomic():
         vault.remember(keys, outcome.identity, uid_kinds(found.dataset, outcome.uids))
+        if not outcome.alone:
+            filing.remember_scan(found.dataset, keys)
         terms.remember(keys.organisation, keys.patient, outcome.lists)
         _report(receipt, found.dataset, made, version)
         if made.looked:
@@ -173,8 +178,8 @@ def _finish(receipt: Receipt, found: Opened, made: Made, version: int | None) ->
         # a receipt that was tried again has no digest yet; the database refuses a second living one
         fields = {
             "uid_digest": uid_digest(receipt.organisation_id, found.header.sop_uid),
-            "sop_class": found.header.sop_class,
-            "modality": found.header.modality,
+            "sop_class": str(found.dataset.SOPClassUID),  # a document has become a report
+            "modality": "SR" if found.header.sop_class in documents.CLASSES else found.header.modality,
         }
         if receipt.advance(Receipt.State.DEIDENTIFIED, **fields):
             outbox.emit("deidentify.done", receipt.pk)
@@ -189,11 +194,16 @@ def clean(
 
     extra_texts  what belongs to the scan and does not lie in its header, such as texts read from its pixels
     site         rows of the organisation's own rules
+    Raises Damaged for a document without text.
     """
     dataset = found.dataset
-    own = gather(dataset, extra_texts)
+    alone = filing.alone(dataset, receipt.organisation_id)
+    named = documents.unpack(dataset)
+    own = gather(dataset, extra_texts) | named
     rule = apply_rules(dataset, receipt.organisation_id)
     identity = {keyword: str(dataset.get(keyword) or "").strip() for keyword in IDENTITY}
+    if alone:
+        identity = filing.whose(identity, receipt.organisation_id)
     keys = vault.keys_for(receipt.organisation_id, patient_key(identity, found.header.study_uid))
     originals = {keyword: str(dataset.get(keyword) or "") for keyword in KINDS}
     if rule and rule.study_key:
@@ -208,7 +218,7 @@ def clean(
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined
             outcome.uids[made] = original
-    outcome.identity = identity
+    outcome.identity, outcome.alone = identity, alone
     return keys, rule, outcome
 
 

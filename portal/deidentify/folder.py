@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from portal.deidentify import rules
+from portal.deidentify import documents, rules
 from portal.deidentify.faces import header
 from portal.deidentify.faces.series import Series
 from portal.deidentify.faces.whole import Face, painted, say
@@ -101,7 +101,7 @@ def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
         try:
             with opened(path, defer=True) as file:
                 patients[path] = patient = _patient(file)
-                lists[patient] |= gather(file.dataset)
+                lists[patient] |= _named(path, file)
                 series.note(path, file.dataset)
         except (Damaged, *IMPOSSIBLE):
             continue  # said by the second pass
@@ -147,6 +147,7 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
         placed, frame = header.plane(file.dataset) is not None, _painted(file, face)
+        documents.unpack(file.dataset)
         outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
         relative = place_of(file.dataset)
         target = job.out / relative
@@ -180,6 +181,14 @@ def _painted(file: Opened, face: Face | None) -> NDArray[Any] | None:
         return painted(file, face)
     except NotShown as error:
         raise Damaged("pixels_not_read", str(error)) from error
+
+
+def _named(path: Path, file: Opened) -> Lists:
+    """What a header gives away; of a document also what it says, for which all of it has to be read."""
+    if file.header.sop_class not in documents.CLASSES:
+        return gather(file.dataset)
+    with opened(path) as whole:
+        return documents.unpack(whole.dataset) | gather(whole.dataset)
 
 
 def place_of(dataset: Dataset) -> str:

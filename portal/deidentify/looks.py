@@ -18,6 +18,7 @@ from django.utils import timezone
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.core import letters, live, outbox
+from portal.core.errors import Refused
 from portal.core.letter_cookies import SECONDS
 from portal.deidentify.models import PixelLook, SealedLook, ZoneLook
 
@@ -57,11 +58,17 @@ def answer(model: type[Look], pk: uuid.UUID | str, content: Callable[[Look], Any
 
 
 def opened(user: Any, made: SealedLook, private: bytes) -> Any:
-    """What an answered look says, for the one who asked. Raises Http404 without the role, letters.Unreadable."""
+    """What an answered look says, for the one who asked.
+
+    Raises Http404 without the role, Refused for anyone else's, for another browser, for one that is over or too old.
+    """
     require_person(user, made.organisation_id)
-    if made.user_id != user.pk or made.at < _oldest() or not made.letter:
-        raise letters.Unreadable("this letter is someone else's, or over")
-    return letters.unseal(bytes(made.letter), private, str(made.pk))
+    try:
+        if made.user_id == user.pk and made.at >= _oldest() and made.letter:
+            return letters.unseal(bytes(made.letter), private, str(made.pk))
+    except letters.Unreadable:
+        pass  # another browser's
+    raise Refused("not_yours", "Only the browser that asked can show this, and for one hour. Ask again.", status=403)
 
 
 def forget() -> int:

@@ -35,7 +35,7 @@ class VaultUid(models.Model):
     organisation_id = models.BigIntegerField()
     pseudonym = models.CharField(max_length=64)
     original = models.BinaryField()
-    kind = models.CharField(max_length=10)  # study, series, instance, accession
+    kind = models.CharField(max_length=10)  # study, series, instance, accession; filed: see filing.py
 
     class Meta:
         db_table = '"identities"."vault_uid"'
@@ -43,6 +43,22 @@ class VaultUid(models.Model):
 
     def __str__(self) -> str:
         return self.pseudonym
+
+
+class WaitingReport(models.Model):
+    """A report that came before its scan."""
+
+    organisation_id = models.BigIntegerField()
+    receipt_id = models.UUIDField(unique=True)
+    place = models.CharField(max_length=64)  # patient and accession number, both pseudonymous
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = '"identities"."waiting_report"'
+        indexes = [models.Index(fields=["organisation_id", "place"], name="waiting_report_place")]
+
+    def __str__(self) -> str:
+        return f"report {self.receipt_id} waits"
 
 
 class PatientTerms(models.Model):
@@ -85,6 +101,39 @@ class ListedTerm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.which} term {self.pk}"
+
+
+@pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), exclude=["letter"], model_name="TermChangeEvent")
+class TermChange(StateModel):
+    """A person's change of the lists: who, which list, when; the term itself is sealed for the identity zone."""
+
+    class State(models.TextChoices):
+        ASKED = "asked", "On its way"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    class Does(models.TextChoices):
+        TEACH = "teach", "Taught"
+        TAKE_BACK = "take_back", "Taken back"
+
+    TRANSITIONS: ClassVar[Table] = {"asked": frozenset({"done", "failed"})}
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="term_changes")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    does = models.CharField(max_length=9, choices=Does.choices)
+    which = models.CharField(max_length=5, choices=ListedTerm.Which.choices)
+    kind = models.CharField(max_length=10, blank=True)  # of text.KINDS, for black terms that are taught
+    letter = models.BinaryField(default=b"")  # {"texts": [...], "terms": [keys]}; empty once it was read
+    number = models.PositiveIntegerField(default=0)  # terms that were changed
+    error = models.CharField(max_length=80, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["organisation", "-at"], name="term_change_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.does} of {self.user_id} on {self.which}"
 
 
 class DeidentificationReport(models.Model):

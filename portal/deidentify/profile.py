@@ -53,6 +53,11 @@ METHOD_CODES = {
 }  # PS3.16 CID 7050
 
 
+# References whose code is X/Z and that no IOD has as an empty sequence: to studies (PS3.3 C.7.2.1, type 3), and in
+# images to procedure steps (C.7.3.1, type 3; in documents they are of type 2)
+NEVER_EMPTY = frozenset({0x00081110, 0x00081111})
+
+
 @dataclass
 class Outcome:
     """What was done: (path, action, cited) for each element touched, and the UIDs that were replaced."""
@@ -62,6 +67,7 @@ class Outcome:
     identity: dict[str, str] = field(default_factory=dict)  # for the vault alone
     found: dict[str, int] = field(default_factory=dict)  # "kind: rule" of the text finder → how often
     lists: Lists = field(default_factory=Lists)  # this scan's, for the vault and the pixels alone
+    alone: bool = False  # a report whose sender named no study
 
     @property
     def counts(self) -> dict[str, int]:
@@ -194,7 +200,8 @@ class _Work:
             case "X":
                 self._remove(dataset, tag, path, row.cited)
             case "Z":
-                self._empty(dataset, tag, path, row.cited)
+                never = int(tag) in NEVER_EMPTY and not path and (int(tag) == 0x00081110 or "Rows" in dataset)
+                (self._remove if never else self._empty)(dataset, tag, path, row.cited)
             case "T" | "U":
                 self._unlisted(dataset, tag, path, row.cited)
             case "C":

@@ -11,7 +11,7 @@ from django.http import Http404
 
 from portal.accounts.models import Role
 from portal.accounts.queries import memberships, organisation_ids, require_role
-from portal.deidentify.models import SiteRules, ZoneLook
+from portal.deidentify.models import SiteRules, TermChange, ZoneLook
 from portal.ingest.models import Receipt
 
 
@@ -35,6 +35,20 @@ def past_looks(user: Any) -> QuerySet[Any]:
     after = events.filter(pgh_obj_id=OuterRef("pgh_obj_id"), opened_at__isnull=False)
     asked = events.filter(pgh_label="insert", organisation__in=administered(user))
     return asked.annotate(shown=Exists(after)).select_related("user").order_by("-pgh_id")
+
+
+def term_changes(user: Any, organisation_id: int) -> QuerySet[TermChange]:
+    """Changes of an organisation's lists, newest first; none for anyone but its PACS administrators."""
+    mine = set(administered(user)) & {organisation_id}
+    return TermChange.objects.filter(organisation__in=mine).select_related("user").order_by("-at", "-pk")
+
+
+def access_term_change(user: Any, pk: uuid.UUID) -> TermChange:
+    """One change. Raises Http404 when it is missing or someone else's."""
+    row = TermChange.objects.filter(organisation__in=administered(user), pk=pk).select_related("user").first()
+    if row is None:
+        raise Http404
+    return row
 
 
 def site_rules(user: Any, organisation_id: int) -> QuerySet[SiteRules]:

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from portal.deidentify.models import SiteRules
+from portal.deidentify.models import SiteRules, TermChange
+from portal.deidentify.term_actions import LONGEST, MOST
+from portal.deidentify.text import KINDS
 
 
 class SiteRulesSerializer(serializers.ModelSerializer[SiteRules]):
@@ -20,6 +22,34 @@ class SiteRulesSerializer(serializers.ModelSerializer[SiteRules]):
         model = SiteRules
         fields = ["number", "text", "weaker", "note", "active", "by", "at", "loosen"]
         read_only_fields = ["number", "weaker", "at"]
+
+
+class TermChangeSerializer(serializers.ModelSerializer[TermChange]):
+    """A change of the lists; the terms are taken and never given back."""
+
+    by = serializers.CharField(source="user.username", read_only=True)
+    kind = serializers.ChoiceField(
+        choices=sorted(KINDS), required=False, allow_blank=True, help_text="What a term of the black list is."
+    )
+    texts = serializers.ListField(
+        child=serializers.CharField(max_length=LONGEST),
+        max_length=MOST,
+        required=False,
+        write_only=True,
+        help_text="The terms as they are written.",
+    )
+    terms = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+        max_length=MOST,
+        required=False,
+        write_only=True,
+        help_text="Keys of terms, to take them back, as a look at the lists shows them.",
+    )
+
+    class Meta:
+        model = TermChange
+        fields = ["id", "does", "which", "kind", "texts", "terms", "state", "number", "error", "by", "at"]
+        read_only_fields = ["id", "state", "number", "error", "at"]
 
 
 class CountSerializer(serializers.Serializer[Any]):

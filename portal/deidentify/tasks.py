@@ -1,7 +1,7 @@
 """Tasks of the identity zone."""
 
 from portal.core.tasks import identity_task, short_task
-from portal.deidentify import actions, looks, reidentify
+from portal.deidentify import actions, looks, reidentify, term_actions
 from portal.deidentify.faces import door, mending
 from portal.deidentify.pixels import review
 
@@ -59,6 +59,12 @@ def show_again(question_pk: str) -> None:
 def teach_term(question_pk: str) -> None:
     """Put the text of a decided line on the organisation's lists."""
     review.teach(int(question_pk))
+
+
+@identity_task
+def change_terms(change_id: str) -> None:
+    """Put a sealed term on a list, or take terms off one."""
+    term_actions.change(change_id)
 
 
 @short_task

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
@@ -110,20 +110,23 @@ def teach(user: Any, organisation_id: int, text: str, which: str, kind: str = ""
 
 
 @transaction.atomic
-def take_back(user: Any, organisation_id: int, text: str) -> bool:
-    """Take a term off the organisation's lists; False when it was on none."""
+def take_back(user: Any, organisation_id: int, which: str, texts: Iterable[str], keys: Iterable[int] = ()) -> int:
+    """Take terms off one of the organisation's lists; returns how many stood on it. Raises Http404 without the role.
+
+    keys  of terms as `listing` gives them
+    """
     require_role(user, organisation_id, Role.PACS_ADMIN)
-    digest = _digest(organisation_id, normal(text))
-    gone, _ = ListedTerm.objects.filter(organisation_id=organisation_id, digest=digest).delete()
+    meant = Q(digest__in=[_digest(organisation_id, normal(text)) for text in texts]) | Q(pk__in=list(keys))
+    gone, _ = ListedTerm.objects.filter(meant, organisation_id=organisation_id, which=which).delete()
     transaction.on_commit(lambda: _kept.pop(organisation_id, None) and None)
-    return bool(gone)
+    return gone
 
 
 def listing(organisation_id: int, most: int = 500) -> list[dict[str, Any]]:
     """The organisation's lists for a person to look at, taught terms first, then those met most often.
 
-    One dict a list: {"which", "word", "number", "taught", "terms": [{"text", "kind", "patients", "taught", "counts"}]}
-    with at most `most` terms.
+    One dict a list: {"which", "word", "number", "taught", "terms": [{"key", "text", "kind", "patients", "taught",
+    "counts"}]} with at most `most` terms.
     """
     lock, out = vault.cipher(), []
     for which, word in ListedTerm.Which.choices:
@@ -131,6 +134,7 @@ def listing(organisation_id: int, most: int = 500) -> list[dict[str, Any]]:
         first = rows.order_by(F("taught_by_id").desc(nulls_last=True), "-patients", "pk")[:most]
         terms = [
             {
+                "key": row.pk,
                 "text": lock.decrypt(bytes(row.sealed)).decode(),
                 "kind": row.kind,
                 "patients": row.patients,

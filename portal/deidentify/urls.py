@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.deidentify import list_views, look_views, report_views, site_api, site_views
+from portal.deidentify import list_views, look_views, report_views, site_api, site_views, term_api
 from portal.deidentify.pixels import views
 
 urlpatterns = [
@@ -10,6 +10,9 @@ urlpatterns = [
     path("pixels/decide/", views.pixel_decide, name="pixel_decide"),
     path("pixels/look/<uuid:pk>/", views.pixel_look, name="pixel_look"),
     path("lists/", list_views.lists, name="term_lists"),
+    path("lists/change/", list_views.change, name="change_terms"),
+    path("api/v1/term-changes/", term_api.TermChanges.as_view(), name="api_term_changes"),
+    path("api/v1/term-changes/<uuid:pk>/", term_api.TermChangeDetail.as_view(), name="api_term_change"),
     path("looks/", look_views.past_looks, name="past_looks"),
     path("looks/<uuid:pk>/", look_views.zone_look, name="zone_look"),
     path("ingest/<uuid:pk>/deidentification/", report_views.receipt_report, name="receipt_report"),

@@ -79,10 +79,16 @@ def remember(keys: Keys, identity: Mapping[str, str], uids: Mapping[str, tuple[s
         ],
         ignore_conflicts=True,
     )
+    remember_uids(keys.organisation, uids)
+
+
+def remember_uids(organisation_id: int, uids: Mapping[str, tuple[str, str]]) -> None:
+    """Keep pseudonymous UID → (kind, original), encrypted; what is known already stays."""
+    lock = cipher()
     VaultUid.objects.bulk_create(
         [
             VaultUid(
-                organisation_id=keys.organisation,
+                organisation_id=organisation_id,
                 pseudonym=pseudonym,
                 kind=kind,
                 original=lock.encrypt(original.encode()),

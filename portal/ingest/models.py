@@ -20,6 +20,7 @@ class Source(models.Model):
         DICOMWEB = "dicomweb", "DICOMweb (STOW-RS)"
         UPLOAD = "upload", "Browser upload"
         FOLDER = "folder", "Watched folder"
+        REPORT = "report", "Reports (HL7, text)"
 
     class Privacy(models.TextChoices):
         FULL = "full", "Full de-identification"

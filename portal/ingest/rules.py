@@ -14,12 +14,10 @@ IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 
-# Whole documents, meshes and code: nothing here can remove an identity from inside them.
+# Meshes and code: nothing here can remove an identity from inside them. Of PDF and CDA the text is kept.
 FORBIDDEN_CLASSES = frozenset(
     {
         FOLDER_OF_A_DISC,
-        "1.2.840.10008.5.1.4.1.1.104.1",  # encapsulated PDF
-        "1.2.840.10008.5.1.4.1.1.104.2",  # encapsulated CDA
         "1.2.840.10008.5.1.4.1.1.104.3",  # encapsulated STL
         "1.2.840.10008.5.1.4.1.1.104.4",  # encapsulated OBJ
         "1.2.840.10008.5.1.4.1.1.104.5",  # encapsulated MTL
@@ -59,6 +57,8 @@ REASONS: dict[str, Reason] = {
     "not_deidentified": Reason("The identity could not be removed safely.", 0x0110),
     "pixels_not_read": Reason("The image cannot be decoded, so text burnt into it cannot be looked for.", 0x0110),
     "pixels_not_covered": Reason("The image holds a name or a date, and it cannot be covered.", 0x0110),
+    "document_not_read": Reason("The document has no text that can be read, so no name can be looked for.", 0x0110),
+    "no_scan": Reason("A report whose scan has not come: nothing has its patient and accession number.", 0x0110),
     "not_archived": Reason("The archive refused the instance.", 0x0110),
     "missing_bulk": Reason("A value that the metadata refer to was not sent with them.", 0xA905, retry=False),
     "bad_archive": Reason("The zip file is damaged or is not what it seems.", 0xC004, retry=False),

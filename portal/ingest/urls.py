@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.ingest import api, views
+from portal.ingest import api, report_api, views
 
 urlpatterns = [
     path("ingest/", views.receipts, name="receipts"),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("ingest/rules/new/", views.header_rule_edit, name="header_rule_new"),
     path("ingest/rules/<int:pk>/", views.header_rule_edit, name="header_rule_edit"),
     path("api/v1/receipts/", api.ReceiptList.as_view(), name="api_receipts"),
+    path("api/v1/reports/", report_api.Reports.as_view(), name="api_reports"),
     path("api/v1/quarantine/", api.QuarantineList.as_view(), name="api_quarantine"),
     path("api/v1/quarantine/<uuid:pk>/retry/", api.QuarantineRetry.as_view(), name="api_quarantine_retry"),
     path("api/v1/quarantine/<uuid:pk>/discard/", api.QuarantineDiscard.as_view(), name="api_quarantine_discard"),

@@ -13,13 +13,12 @@ from pydicom.uid import generate_uid
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
-from portal.core import letters as sealed
 from portal.core import live, outbox
 from portal.core.errors import Refused
 from portal.ingest.arrivals import LIVING, uid_digest
 from portal.ingest.models import Receipt, Source
 from portal.peers import client
-from portal.peers.models import Commitment, CommitmentItem, Fetch, Peer, StandingQuery, ZoneKey
+from portal.peers.models import Commitment, CommitmentItem, Fetch, Peer, StandingQuery
 from portal.peers.rules import PAUSES, networks
 
 log = structlog.get_logger(__name__)
@@ -60,14 +59,6 @@ def _way_in(peer: Peer, privacy: str) -> Source:
     source.active = peer.active
     source.save()
     return source
-
-
-def publish_zone_key() -> None:
-    """Let the app zone know the identity zone's public key; called when a process of that zone starts."""
-    _, public = sealed.zone_key()
-    newest = ZoneKey.objects.order_by("-pk").first()
-    if newest is None or bytes(newest.public) != public:
-        ZoneKey.objects.create(public=public)
 
 
 def ask_echo(user: Any, peer: Peer) -> None:

@@ -22,7 +22,7 @@ from portal.accounts.models import Role
 from portal.accounts.queries import require_role
 from portal.archive.models import Study
 from portal.core import letters as sealed
-from portal.core import live, outbox
+from portal.core import live, outbox, zone
 from portal.core.digests import keyed
 from portal.core.errors import Refused
 from portal.deidentify import rules as shifting
@@ -32,7 +32,7 @@ from portal.deidentify.restore import Unknown, identity_of
 from portal.ingest.models import Source
 from portal.peers import actions, client, store
 from portal.peers.callers import Caller
-from portal.peers.models import Fetch, FetchedStudy, Peer, PeerQuery, PeerStudy, QueryLook, StandingQuery, ZoneKey
+from portal.peers.models import Fetch, FetchedStudy, Peer, PeerQuery, PeerStudy, QueryLook, StandingQuery
 from portal.peers.rules import PAUSES, date_range, earlier_studies, wanted_studies
 
 log = structlog.get_logger(__name__)
@@ -60,9 +60,6 @@ def ask_query(user: Any, peer: Peer, keys: Mapping[str, str]) -> tuple[PeerQuery
     keys = {k: v.strip() for k, v in keys.items() if k in ASKED and v.strip()}
     if not keys:
         raise Refused("no_keys", "Say what to look for: at least one field.", status=422)
-    zone = ZoneKey.objects.order_by("-pk").first()
-    if zone is None:
-        raise Refused("no_zone", "The identity zone has not started yet; try again in a moment.", status=409)
     private, public = sealed.new_key()
     row = PeerQuery(
         organisation_id=peer.organisation_id,
@@ -72,7 +69,7 @@ def ask_query(user: Any, peer: Peer, keys: Mapping[str, str]) -> tuple[PeerQuery
         reply_key=public,
         state=PeerQuery.State.ASKED,
     )
-    row.question = sealed.seal(keys, bytes(zone.public), str(row.pk))
+    row.question = zone.seal(keys, str(row.pk))
     with transaction.atomic():
         row.save(force_insert=True)
         outbox.emit("peers.query_asked", row.pk)
@@ -100,9 +97,8 @@ def run_query(query_pk: Any) -> PeerQuery:
     query = PeerQuery.objects.select_related("peer").get(pk=query_pk)
     if query.state != PeerQuery.State.ASKED:
         return query
-    private, _ = sealed.zone_key()
     try:
-        keys = sealed.unseal(bytes(query.question), private, str(query.pk))
+        keys = zone.unseal(bytes(query.question), str(query.pk))
         found, more = search(query.peer, keys)
     except (client.NotAnswered, sealed.Unreadable) as error:
         return _answered(query, PeerQuery.State.FAILED, error=str(error)[:200], question=b"")

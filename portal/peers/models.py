@@ -61,16 +61,6 @@ class Peer(models.Model):
         return self.name
 
 
-class ZoneKey(models.Model):
-    """The identity zone's public key: the app zone seals with it what only the identity zone may read."""
-
-    public = models.BinaryField()
-    made_at = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return f"key of {self.made_at:%Y-%m-%d}"
-
-
 @pghistory.track(exclude=["last_at", "next_at", "last_found", "last_new", "error"])
 class StandingQuery(models.Model):
     """A search that is repeated, so that new scans of a wanted category flow in by themselves."""

@@ -1,7 +1,7 @@
 """Addresses of de-identification: the review of pixels, looks into the identity zone, site rules, reports."""
 
 from tests.architecture.access_bodies import LINE
-from tests.architecture.access_routes import ALL, BOTH, DAVE, GET, READS, Route
+from tests.architecture.access_routes import ALL, BOTH, DAVE, GET, POST, READS, Route
 
 DEIDENTIFY: dict[str, Route] = {
     "pixels/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
@@ -20,6 +20,16 @@ DEIDENTIFY: dict[str, Route] = {
     ),
     "api/v1/site-rules/<number>/": Route(get=DAVE, ids={"number": "site_rules"}),
     "lists/": Route(get=DAVE, post=DAVE, own=BOTH, body={"reason": "because"}),
+    "lists/change/": Route(post=DAVE, own=POST, body={"text": "Blauwal", "which": "white"}),
+    "api/v1/term-changes/": Route(
+        get=ALL,
+        post=DAVE,
+        own=BOTH,
+        body={"does": "teach", "which": "white", "texts": ["Blauwal"]},
+        shows="term_change",
+        seen_by=DAVE,
+    ),
+    "api/v1/term-changes/<pk>/": Route(get=DAVE, ids={"pk": "term_change"}),
     "looks/": Route(get=DAVE, own=GET, shows="why", seen_by=DAVE),
     "looks/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "zone_look"}),
     "scans/<study_uid>/identity/": Route(

@@ -18,7 +18,7 @@ from portal.billing.models import LedgerEntry
 from portal.check.models import SeriesCheck, StudyCheck
 from portal.consensus.models import Truth
 from portal.core import storage
-from portal.deidentify.models import PixelLook, PixelQuestion, SiteRules, ZoneLook
+from portal.deidentify.models import PixelLook, PixelQuestion, SiteRules, TermChange, ZoneLook
 from portal.export import gsps
 from portal.export.models import DataSet, Destination, Return
 from portal.export.returns.contents import headers
@@ -180,7 +180,11 @@ class World:
         rules = SiteRules.objects.create(
             organisation=lakeside, number=77, note="Lakesides note on rules", by=self.people["dave"]
         )
+        taught = TermChange.objects.create(
+            organisation=lakeside, user=self.people["dave"], does="teach", which="white", state="asked"
+        )
         return {
+            "term_change": taught.pk,
             "site_rules": rules.number,
             "site_note": rules.note,
             "zone_look": who.pk,

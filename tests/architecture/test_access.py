@@ -128,6 +128,7 @@ ROUTES: dict[str, Route] = {
     "peers/deliveries/<pk>/retry/": Route(post=DAVE, ids={"pk": "delivery"}),
     "peers/throughput/": Route(get=DAVE, own=GET),
     "api/v1/receipts/": Route(get=ALL, own=GET, shows="quarantined", seen_by={"carol", "dave"}),
+    "api/v1/reports/": Route(post=SENDS, own=POST, body={"text": "Clear.", "patient_id": "P1", "accession": "A1"}),
     "api/v1/quarantine/": Route(get=ALL, own=GET, shows="quarantined", seen_by=DAVE),
     "api/v1/quarantine/<pk>/retry/": Route(post=DAVE, ids={"pk": "quarantined"}),
     "api/v1/quarantine/<pk>/discard/": Route(post=DAVE, ids={"pk": "quarantined"}),

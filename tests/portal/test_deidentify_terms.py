@@ -116,7 +116,8 @@ def test_terms_can_be_taught_and_taken_back_and_leave_a_trace_without_values(sou
     assert through(source, scan("P1", ImageComments="sent by blauwal")).ImageComments == "sent by %HOSPITAL%"
     terms.teach(user, organisation, "BLAUWAL", "white")
     assert ListedTerm.objects.get(taught_by_id=user.pk).which == "white"
-    assert terms.take_back(user, organisation, "blauwal") and not terms.take_back(user, organisation, "blauwal")
+    assert terms.take_back(user, organisation, "black", ["blauwal"]) == 0
+    assert [terms.take_back(user, organisation, "white", ["blauwal"]) for _ in range(2)] == [1, 0]
     with pytest.raises(ValueError):
         terms.teach(user, organisation, "x", "black", "colour")
     with pytest.raises(Http404):

@@ -18,6 +18,7 @@ from deploy.embedded.config import free_port
 from portal.accounts.models import User
 from portal.archive.actions import settle_study, store_receipt
 from portal.archive.models import Study
+from portal.core import zone
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
 from portal.ingest.models import Receipt
@@ -38,7 +39,7 @@ NAME, NUMBER = "Berghoff^Annegret", "PID-778812"
 @pytest.fixture
 def dave(transactional_db: Any, settings: Any) -> User:
     settings.VAULT_KEY = "a vault key for tests that is long enough"
-    actions.publish_zone_key()
+    zone.publish_key()
     return archive.user("dave", archive.organisation("lakeside"), "pacs_admin")
 
 

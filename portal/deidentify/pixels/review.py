@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from portal.accounts.models import Role
 from portal.accounts.queries import require_role
-from portal.core import letters, live, outbox
+from portal.core import live, outbox
 from portal.core.errors import Refused
 from portal.deidentify import looks, terms, vault
 from portal.deidentify.models import PixelCrop, PixelLook, PixelQuestion
@@ -113,12 +113,7 @@ def _pictures(made: PixelLook) -> dict[str, dict[str, str]]:
 
 def opened(user: Any, made: PixelLook, private: bytes) -> dict[int, dict[str, str]]:
     """Question → {"text", "png"} of an answered look, for the one who asked. Raises Refused for anyone else."""
-    try:
-        content = looks.opened(user, made, private)
-    except letters.Unreadable:
-        words = "Only the browser that asked can show these lines, for one hour. Choose them again."
-        raise Refused("not_yours", words, status=403) from None
-    return {int(key): value for key, value in content.items()}
+    return {int(key): value for key, value in looks.opened(user, made, private).items()}
 
 
 def show_again(question_pk: int) -> PixelQuestion:

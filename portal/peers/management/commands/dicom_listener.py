@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-from portal.peers import actions
+from portal.core import zone
 from portal.peers.listener import Listener, sockets
 from portal.peers.tls import NoTls
 
@@ -73,7 +73,7 @@ def _child(shared: list[tuple[Any, Any]]) -> int:
 def _publish_key(stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            actions.publish_zone_key()
+            zone.publish_key()
             return
         except DatabaseError:
             stop.wait(PAUSE)
