@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Mapping
 from typing import IO, Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -34,9 +33,7 @@ class HL7Parser(BaseParser):
 
     media_type = "x-application/hl7-v2+er7"
 
-    def parse(
-        self, stream: IO[bytes], media_type: str | None = None, context: Mapping[str, Any] | None = None
-    ) -> bytes:
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
         raw = stream.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
             raise ParseError("The message is longer than 4 MiB.")
