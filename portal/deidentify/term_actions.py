@@ -39,7 +39,7 @@ def teach(user: Any, organisation_id: int, which: str, texts: Sequence[str], kin
     black = which == ListedTerm.Which.BLACK
     if black and kind not in KINDS:
         raise Refused("bad_kind", f"A term that goes has one of the kinds {', '.join(sorted(KINDS))}.", status=422)
-    made = TermChange(does=TermChange.Does.TEACH, which=which, kind=kind if black else "")
+    made = TermChange(state=State.ASKED, does=TermChange.Does.TEACH, which=which, kind=kind if black else "")
     return _send(user, organisation_id, made, texts, [])
 
 
@@ -52,7 +52,9 @@ def take_back(
     texts, keys  the terms as they are written, or by the keys that a look at the lists shows
     Raises Http404 without the role, Refused for none or too many.
     """
-    return _send(user, organisation_id, TermChange(does=TermChange.Does.TAKE_BACK, which=which), texts, keys)
+    return _send(
+        user, organisation_id, TermChange(state=State.ASKED, does=TermChange.Does.TAKE_BACK, which=which), texts, keys
+    )
 
 
 @sensitive_variables()
@@ -66,7 +68,7 @@ def _send(user: Any, organisation_id: int, made: TermChange, texts: Sequence[str
         raise Refused("too_many", f"At most {MOST} terms at a time.", status=422)
     if any(not normal(text) or len(text) > LONGEST for text in texts):
         raise Refused("bad_term", f"A term has letters or digits, and at most {LONGEST} characters.", status=422)
-    made.organisation_id, made.user, made.state = organisation_id, user, State.ASKED
+    made.organisation_id, made.user = organisation_id, user
     made.letter = zone.seal({"texts": list(texts), "terms": list(keys)}, str(made.pk))
     with transaction.atomic(), pghistory.context(by=str(user)):
         made.save(force_insert=True)

@@ -59,8 +59,7 @@ def quarantine(request: HttpRequest) -> HttpResponse:
     page = tables.quarantine(request.user).page(request.GET, queries.quarantine(request.user), tables.explain)
     if isinstance(page, HttpResponse):
         return page
-    waits = {"waiting": queries.waiting_for_series(request.user), "waits": WAITS_FOR_SERIES}
-    return render(request, "ingest/quarantine.html", {"table": page, **waits})
+    return render(request, "ingest/quarantine.html", {"table": page})
 
 
 @login_required

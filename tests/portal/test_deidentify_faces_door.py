@@ -322,7 +322,7 @@ def test_text_and_face_go_together_and_text_can_come_back_alone(source: Source, 
     n = of_nose(head)
     scans = head_files.datasets(head)
     pixels = scans[n].pixel_array.copy()
-    for text, top in ((STRANGE, 150), ("VANDERSLOOT QUILL", 175)):
+    for text, top in ((STRANGE, 125), ("VANDERSLOOT QUILL", 175)):
         ink = fonts.ink(text, "DejaVuSans.ttf", 15) > 0.5
         pixels[top : top + ink.shape[0], 2 : 2 + ink.shape[1]][ink] = 4000
     scans[n].PixelData = pixels.tobytes()

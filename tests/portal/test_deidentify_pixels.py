@@ -239,14 +239,16 @@ def test_markers_of_side_are_known(text: str) -> None:
     [
         "kVp 28", "AP UPRIGHT", "PORTABLE", "28kVp85mAs", "120kV", "T2WTSE", "Se 3 lm 24", "F0V 350 mm",
         "MI 1.2 TIS 0.4", "Asc Ao Diam 3.3 cm",
-        "CHESTPA", "WL40 WW 400", "Gain 60 dB", "Zoom 100%", "5.0 mm",
+        "CHESTPA", "WL40 WW 400", "TR2500 TE85", "WW2000", "512x512", "Gain 60 dB", "Zoom 100%", "5.0 mm",
     ],
 )  # fmt: skip
 def test_technique_is_known_misread_too(text: str) -> None:
     assert said(text).what == "technical"
 
 
-@pytest.mark.parametrize("text", ["2017-01-2614:33", "Jl 23, 2023 09:12:55", "77120934", "12.03.54", "14:33:10"])
+@pytest.mark.parametrize(
+    "text", ["2017-01-2614:33", "Jl 23, 2023 09:12:55", "77120934", "12.03.54", "14:33:10", "AC3490", "Im 24 AC 3490AC"]
+)
 def test_moments_and_numbers_are_never_technique(text: str) -> None:
     assert not terms.technical(text)
 

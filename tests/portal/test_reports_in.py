@@ -31,7 +31,6 @@ from portal.core.grants import apply_grants
 from portal.core.models import OutboxEvent
 from portal.core.storage import staged_name
 from portal.deidentify import terms
-from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import (
     DeidentificationReport,
     ListedTerm,
@@ -48,6 +47,7 @@ from tests.factories.archive import plain_static
 from tests.factories.burnt import fonts
 from tests.factories.burnt.grounds import bare
 from tests.factories.documents import cda, pdf
+from tests.factories.door import cleaned
 from tests.portal.test_zones import connect
 
 __all__ = ["plain_static"]
@@ -85,7 +85,7 @@ def sender(dave: User) -> Client:
 
 def archived(pk: Any) -> tuple[Receipt, Dataset]:
     """A receipt through the identity zone into the archive, and the object that lies there."""
-    receipt = store_receipt(deidentify_receipt(pk).pk)
+    receipt = store_receipt(cleaned(pk).pk)
     assert receipt.state == "archived", (receipt.reason, receipt.detail)
     row = Instance.objects.get(sop_uid=receipt.sop_uid)
     with storage.archive().open(row.name) as file:
@@ -140,10 +140,10 @@ def test_a_report_is_filed_with_its_scan_and_shown_without_a_name(dave: User) ->
 
 def test_before_its_scan_it_waits_and_is_released_by_it(dave: User) -> None:
     client = sender(dave)
-    early = deidentify_receipt(client.post("/api/v1/reports/", message(), HL7).json()[0]["id"])
+    early = cleaned(client.post("/api/v1/reports/", message(), HL7).json()[0]["id"])
     assert (early.state, early.reason) == ("quarantined", "no_scan") and Study.objects.count() == 0
     assert not storage.archive().exists(staged_name(early.pk))
-    twice = deidentify_receipt(client.post("/api/v1/reports/", message(), HL7).json()[0]["id"])
+    twice = cleaned(client.post("/api/v1/reports/", message(), HL7).json()[0]["id"])
     assert twice.state == "duplicate"
     stranger, _ = archived(came(scan(PatientID="P2", PatientName="Other")).pk)  # with the same number
     early.refresh_from_db()
@@ -219,7 +219,7 @@ def test_by_study_uid_and_only_in_the_patients_own_scan(dave: User) -> None:
     receipt, _ = archived(sender(dave).post("/api/v1/reports/", message(more=more), HL7).json()[0]["id"])
     assert receipt.study_uid == first.study_uid
     archived(came(scan(PatientID="P2", AccessionNumber="ACC-9")).pk)
-    other = deidentify_receipt(sender(dave).post("/api/v1/reports/", message(accession="ACC-9"), HL7).json()[0]["id"])
+    other = cleaned(sender(dave).post("/api/v1/reports/", message(accession="ACC-9"), HL7).json()[0]["id"])
     assert other.reason == "no_scan"  # another patient's scan has that number
 
 
@@ -347,7 +347,7 @@ def test_whom_a_cdas_own_header_names_goes_from_its_text(dave: User) -> None:
 )
 def test_a_document_without_readable_text_is_set_aside(dave: User, kind: str, raw: bytes) -> None:
     sop_class = EncapsulatedPDFStorage if kind == "pdf" else EncapsulatedCDAStorage
-    receipt = deidentify_receipt(came(document(sop_class, raw)).pk)
+    receipt = cleaned(came(document(sop_class, raw)).pk)
     assert (receipt.state, receipt.reason) == ("quarantined", "document_not_read") and receipt.detail
     assert not storage.archive().exists(staged_name(receipt.pk)) and Instance.objects.count() == 0
 

@@ -116,11 +116,19 @@ def measured(text: str) -> bool:
     return bool(MEASURED.fullmatch(text))
 
 
+# A known word with four digits and more at it is a number of a person ("Acc A1583490" was read as "AC3490"), but for
+# values that are as long.
+NUMBERED = re.compile(r"[^\W\d_]\d{4}|\d{4}[^\W\d_]")
+LONG = re.compile(r"(?:tr|te|ti|wl|ww|im|img|prf)\d{4}|\d{4}(?:hz|khz|ms|hu|mm|x\d{4})", re.IGNORECASE)
+
+
 def _part(word: str) -> bool:
     """One word: a known one, a number with its unit, or known words that the recogniser wrote together."""
     if not word or UNITS.fullmatch(word) or ocr_form(word) in _known():
         return True
     pieces = re.findall(r"\d+(?:[.,]\d+)*|[^\W\d_]+|%", word)
+    if NUMBERED.search(word) and not LONG.fullmatch(word):
+        return False
     if len(pieces) > 1 and "".join(pieces) == word and all(p[0].isdigit() or p == "%" or _part(p) for p in pieces):
         return True
     if word.isalnum() and len(word) >= 5:
