@@ -22,7 +22,7 @@ FROM (SELECT DISTINCT k / 3 AS k FROM n) p ON CONFLICT DO NOTHING;
 ANALYZE archive_patient;
 INSERT INTO archive_study (organisation_id, patient_id, state, state_since, study_uid, study_date, study_time,
     accession, description, modalities, body_part, patient_age, priority, headers, series_count, instance_count,
-    revision, arrived_at, last_instance_at)
+    revision, arrived_at, last_instance_at, quality_parts, opinions)
 SELECT %(org)s, p.id, 'settled', now(), %(root)s || '.1.' || k, day, lpad((k %% 24)::text, 2, '0') || '1500', 'A' || k,
     'Screening ' || k, ARRAY[modality], 'BREAST', 61, 0, jsonb_build_object(
         '00080005', '{"vr":"CS","Value":["ISO_IR 192"]}'::jsonb,
@@ -39,24 +39,24 @@ SELECT %(org)s, p.id, 'settled', now(), %(root)s || '.1.' || k, day, lpad((k %% 
         '00101010', '{"vr":"AS","Value":["061Y"]}'::jsonb,
         '0020000D', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(%(root)s || '.1.' || k)),
         '00200010', jsonb_build_object('vr', 'SH', 'Value', jsonb_build_array('S' || k))),
-    1, CASE modality WHEN 'CT' THEN 2 ELSE 1 END, 1, now(), now()
+    1, CASE modality WHEN 'CT' THEN 2 ELSE 1 END, 1, now(), now(), '[]', false
 FROM n JOIN archive_patient p ON p.organisation_id = %(org)s AND p.pseudonym = 'P-' || (k / 3) ORDER BY k
 ON CONFLICT DO NOTHING;
 ANALYZE archive_study;
 INSERT INTO archive_series (organisation_id, study_id, series_uid, modality, number, description, body_part, headers,
-    instance_count, metadata_revision)
+    instance_count, metadata_revision, given_modality, given_body_part, set_aside, opinion)
 SELECT %(org)s, s.id, %(root)s || '.2.' || k, modality, 1, 'Series ' || k, 'BREAST', jsonb_build_object(
         '0020000D', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(s.study_uid)),
         '00080060', jsonb_build_object('vr', 'CS', 'Value', jsonb_build_array(modality)),
         '0008103E', jsonb_build_object('vr', 'LO', 'Value', jsonb_build_array('Series ' || k)),
         '00180015', '{"vr":"CS","Value":["BREAST"]}'::jsonb,
         '0020000E', jsonb_build_object('vr', 'UI', 'Value', jsonb_build_array(%(root)s || '.2.' || k)),
-        '00200011', '{"vr":"IS","Value":[1]}'::jsonb), s.instance_count, 0
+        '00200011', '{"vr":"IS","Value":[1]}'::jsonb), s.instance_count, 0, '', '', false, false
 FROM n JOIN archive_study s ON s.organisation_id = %(org)s AND s.study_uid = %(root)s || '.1.' || k ORDER BY k
 ON CONFLICT DO NOTHING;
 ANALYZE archive_series;
 INSERT INTO archive_instance (organisation_id, study_id, series_id, sop_uid, sop_class, transfer_syntax, number, rows,
-    columns, frames, laterality, view, headers, name, size, sha256, frame_table, stored_at)
+    columns, frames, laterality, view, headers, name, size, sha256, frame_table, stored_at, opinion)
 SELECT %(org)s, e.study_id, e.id, e.series_uid || '.' || i, '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', i, 512,
     512, 1, '', '', s.headers || e.headers || jsonb_build_object(
         '00080008', '{"vr":"CS","Value":["ORIGINAL","PRIMARY","AXIAL"]}'::jsonb,
@@ -68,7 +68,7 @@ SELECT %(org)s, e.study_id, e.id, e.series_uid || '.' || i, '1.2.840.10008.5.1.4
         '00280100', '{"vr":"US","Value":[16]}'::jsonb,
         '00180050', '{"vr":"DS","Value":[1.25]}'::jsonb, '00180060', '{"vr":"DS","Value":[120.0]}'::jsonb,
         '00200032', '{"vr":"DS","Value":[-125.0,-125.0,10.5]}'::jsonb,
-        '00280030', '{"vr":"DS","Value":[0.488,0.488]}'::jsonb), '', 1, '', '[]', now()
+        '00280030', '{"vr":"DS","Value":[0.488,0.488]}'::jsonb), '', 1, '', '[]', now(), false
 FROM n JOIN archive_series e ON e.organisation_id = %(org)s AND e.series_uid = %(root)s || '.2.' || k
 JOIN archive_study s ON s.id = e.study_id
 CROSS JOIN LATERAL generate_series(1, CASE WHEN k = 0 THEN %(slices)s ELSE s.instance_count END) i ORDER BY k, i

@@ -55,7 +55,7 @@ def measure(url: str, token: str, pid: int, middle: int) -> dict[str, tuple[floa
     """(p50, processor time of the web process) in milliseconds by kind of query."""
     session = requests.Session()
     session.trust_env = False
-    session.headers |= {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+    session.headers.update({"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"})
     out = {}
     for name, query in QUERIES.items():
         address = f"{url}/dicomweb/{query.format(middle=middle)}"
