@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,20 +92,6 @@ def _native(path: Path, *_state: int) -> _Native | None:
             return _Native(header, (rows, columns), bits, stored, signed, element.offset, element.length)
         except (AttributeError, KeyError, TypeError, ValueError, InvalidDicomError, BrokenPixels):
             return None
-
-
-def in_memory(path: Path, size: int) -> bool:
-    """Whether the system can give the file's bytes without waiting for a disk."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return os.preadv(handle, [bytearray(size)], 0, os.RWF_NOWAIT) == size
-    except (OSError, AttributeError):  # not in the cache, or a system without RWF_NOWAIT
-        return False
-    finally:
-        os.close(handle)
 
 
 def decoded_frames(path: Path, frames: list[int]) -> list[bytes]:

@@ -11,9 +11,8 @@ from pathlib import Path
 from django.http import QueryDict
 
 from portal.archive import media, pictures, render
-from portal.archive.decode import in_memory
 from portal.archive.delivery import GROWS, KEPT, VARY, Located, boundary_of, byte_range, digest_of, framing, plan_frames
-from portal.archive.sending import Headers, Piece, Span
+from portal.archive.sending import Headers, Piece, Span, in_memory
 from portal.core import storage
 from portal.ingest.rules import EXPLICIT, IMPLICIT
 

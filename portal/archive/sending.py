@@ -110,6 +110,15 @@ async def _read(send: Send, handle: int, span: Span) -> None:
         at += got
 
 
+def in_memory(path: Path, size: int) -> bool:
+    """Whether the system can give the file's bytes without waiting for a disk."""
+    with _Files() as files:
+        try:
+            return _cached(files.open(path), bytearray(size), 0) == size
+        except OSError:
+            return False
+
+
 def _cached(handle: int, buffer: bytearray, offset: int) -> int:
     try:
         return os.preadv(handle, [buffer], offset, os.RWF_NOWAIT)

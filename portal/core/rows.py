@@ -32,7 +32,7 @@ def insert(rows: Sequence[Row], *, skip_conflicts: bool = False) -> list[Row]:
     drawn = key is model._meta.auto_field
     assert key is not None and not (drawn and skip_conflicts)
     fields = [field for field in model._meta.concrete_fields if not (drawn and field is key)]
-    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for row in rows for field in fields]
+    values = [value for row in rows for value in _values(row, fields)]
     with connection.cursor() as cursor:
         cursor.execute(_insert(model, len(rows), drawn, skip_conflicts), values)
         found: list[Any] = [found for (found,) in cursor.fetchall()] if drawn or skip_conflicts else []
@@ -40,9 +40,17 @@ def insert(rows: Sequence[Row], *, skip_conflicts: bool = False) -> list[Row]:
         for row, number in zip(rows, found, strict=True):
             row.pk = number
     new = [row for row in rows if row.pk in set(found)] if skip_conflicts else list(rows)
-    for row in new:
-        row._state.adding, row._state.db = False, connection.alias
+    _written(new)
     return new
+
+
+def _values(row: models.Model, fields: Sequence[models.Field[Any, Any]]) -> list[Any]:
+    return [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+
+
+def _written(rows: Sequence[models.Model]) -> None:
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias
 
 
 @lru_cache(256)
@@ -79,9 +87,8 @@ def insert_all(rows: Sequence[models.Model]) -> None:
         with cursor.copy(f"COPY {quote(table)} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types([kind.partition("(")[0] for kind in kinds])
             for row in rows:
-                copy.write_row([field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
-    for row in rows:
-        row._state.adding, row._state.db = False, connection.alias
+                copy.write_row(_values(row, fields))
+    _written(rows)
 
 
 def update_each(rows: Sequence[models.Model], names: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from pydicom.dataset import Dataset
 
 from portal.core import outbox
+from portal.core.locks import alone_until_commit
 from portal.deidentify import terms, vault
 from portal.deidentify.keys import Keys, patient_key
 from portal.deidentify.models import VaultPatient, WaitingReport
@@ -98,8 +99,7 @@ def _release(waiting: WaitingReport) -> None:
 
 def _alone_with(organisation_id: int, place: str) -> None:
     """Wait until no other transaction works on this place: a report and its scan must not miss each other."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [place, organisation_id])
+    alone_until_commit("report and scan", organisation_id, place)
 
 
 def _place(dataset: Dataset, keys: Keys) -> str:
