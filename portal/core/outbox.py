@@ -22,6 +22,7 @@ from django.db import connection, connections, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from kombu.exceptions import OperationalError
 
 from portal.core.aside import Aside
 from portal.core.models import OutboxEvent
@@ -108,7 +109,7 @@ def _publish(rows: Sequence[OutboxEvent]) -> None:
                 task.apply_async(
                     args=[first.key], kwargs={**first.payload, **options, "outbox_id": first.pk}, retry=False
                 )
-            except (OSError, app.connection_for_write().connection_errors) as error:
+            except (OSError, OperationalError, *app.connection_for_write().connection_errors) as error:
                 log.warning("outbox.broker_away", task=name, key=first.key, error=str(error))
                 return
 

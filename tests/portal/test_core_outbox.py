@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from portal.core import outbox
 from portal.core.models import OutboxEvent
@@ -99,20 +100,21 @@ def test_a_failing_task_is_put_back_with_a_pause_and_closed_in_the_end() -> None
     assert outbox.sweep() == 0
 
 
-def test_a_broker_that_is_away_only_delays(settings: Any) -> None:
+def test_a_broker_that_is_away_only_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     from portal.celery import app
 
-    before = app.conf.broker_url
-    app.conf.broker_url = "redis://127.0.0.1:1/0"
-    app.pool.force_close_all()
-    app._pool = None
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    before, app.conf.broker_url = app.conf.broker_url, "redis://127.0.0.1:1/0"
     try:
-        row = owe("away")
-        outbox.flush()
+        with capture_logs() as said:
+            row = owe("away")
+            outbox.flush(30)
+        assert [one["event"] for one in said] == ["outbox.broker_away"]
         assert row.state == "waiting" and row.sends == 1
     finally:
         app.conf.broker_url = before
-        app._pool = None
+    monkeypatch.undo()
     remember("away", outbox_id=row.pk)
     assert done == ["away"]
 
