@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ def auc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
     n0 = len(positive) - n1
     if n1 == 0 or n0 == 0:
         return float("nan")
+    from scipy.stats import rankdata  # a second, in every process that only needs a threshold
+
     ranks = rankdata(scores)
     return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 

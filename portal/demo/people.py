@@ -96,7 +96,7 @@ def _person(name: str, full: str, organisation: Organisation, roles: list[str], 
     user, _ = User.objects.get_or_create(
         username=name, defaults={"display_name": full, "email": f"{name}@example.org", "is_service": password is None}
     )
-    if password and not user.check_password(password):
+    if password and not (user.password and user.check_password(password)):
         User.objects.filter(pk=user.pk).update(password=make_password(password))
     elif password is None and user.has_usable_password():
         user.set_unusable_password()

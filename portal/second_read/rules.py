@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 RULE_ID, RULE_VERSION = "similarity.weighted", "1"
 WEIGHTS: dict[str, float] = {"call": 0.5, "rating": 0.2, "sides": 0.1, "marks": 0.2, "classes": 0.2}
@@ -95,6 +94,8 @@ def match(marks: Sequence[Place], lesions: Sequence[Place]) -> list[tuple[int, i
     """Pairs (mark, lesion, closeness) of the best one-to-one assignment; pairs below MATCH_IOU do not count."""
     if not marks or not lesions:
         return []
+    from scipy.optimize import linear_sum_assignment  # a quarter of a second, in every process that starts
+
     table = np.array([[closeness(m, x) for x in lesions] for m in marks])
     rows, columns = linear_sum_assignment(-table)
     return [

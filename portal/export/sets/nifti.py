@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
@@ -218,6 +217,8 @@ def majority(maps: Sequence[NDArray[np.uint8]], values: Mapping[str, int]) -> ND
 
 def packed(volume: Volume, affine: NDArray[np.float64]) -> bytes:
     """A .nii.gz, the same for the same volume."""
+    import nibabel  # a fifth of a second, in every process that starts
+
     image = nibabel.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
     return gzip.compress(image.to_bytes(), 6, mtime=0)
