@@ -9,21 +9,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage, EncapsulatedCDAStorage, EncapsulatedPDFStorage
 
+from portal.deidentify import pdf, scanned
 from portal.deidentify.text import Lists
 from portal.deidentify.text.lists import normal
 from portal.ingest.inspect import Damaged
 from portal.ingest.report_form import LONGEST, write_text
 
 CLASSES = frozenset({EncapsulatedPDFStorage, EncapsulatedCDAStorage})
-PDF_SECONDS = 60
 LEAST_TEXT = 20  # characters; a scanned page has fewer
 DOCUMENT = ("EncapsulatedDocument", "EncapsulatedDocumentLength", "MIMETypeOfEncapsulatedDocument", "DocumentTitle",
             "ListOfMIMETypes", "HL7InstanceIdentifier", "SourceInstanceSequence", "BurnedInAnnotation")  # fmt: skip
@@ -47,12 +45,14 @@ def unpack(dataset: Dataset) -> Lists:
         raw = raw[: int(size)]
     lists = Lists()
     if dataset.SOPClassUID == EncapsulatedPDFStorage:
-        text = pdf_text(raw)
+        text = _readable(pdf.text(raw, LONGEST))
+        if drawn := len(text) < LEAST_TEXT:
+            text = _readable(scanned.text(raw))
     else:
-        text, lists = cda_text(raw)
-    text = _readable(text)
+        (text, lists), drawn = cda_text(raw), False
+        text = _readable(text)
     if len(text) < LEAST_TEXT:
-        raise Damaged("document_not_read", "It holds no text; it may be a scanned page.")
+        raise Damaged("document_not_read", "It holds no text, nor does a picture of its pages.")
     if len(text) > LONGEST:
         raise Damaged("document_not_read", f"Its text is longer than {LONGEST} characters.")
     for keyword in DOCUMENT:
@@ -61,38 +61,10 @@ def unpack(dataset: Dataset) -> Lists:
     dataset.SOPClassUID, dataset.Modality = BasicTextSRStorage, "SR"
     dataset.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    if drawn:
+        dataset.CompletionFlagDescription = "Text read from scanned pages"
     write_text(dataset, text)
     return lists
-
-
-def pdf_text(raw: bytes) -> str:
-    """The text of a PDF, read by pypdf in a process of its own: a hostile file may loop or grow without end.
-
-    Raises Damaged for what cannot be read, in time and in 1 GiB.
-    """
-    command = [sys.executable, "-I", "-c", _READER, str(LONGEST)]
-    try:
-        done = subprocess.run(command, input=raw, capture_output=True, timeout=PDF_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise Damaged("document_not_read", f"Reading it took more than {PDF_SECONDS} seconds.") from None
-    if done.returncode:
-        raise Damaged("document_not_read", "The PDF is damaged, encrypted or too large.")
-    return done.stdout.decode("utf-8", "replace")
-
-
-_READER = """
-import io, logging, resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-logging.disable(logging.CRITICAL)
-from pypdf import PdfReader
-left = int(sys.argv[1]) + 1
-for page in PdfReader(io.BytesIO(sys.stdin.buffer.read())).pages:
-    text = page.extract_text()[:left]
-    left -= len(text) + 1
-    sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\\n")
-    if left <= 0:
-        break
-"""
 
 
 def cda_text(raw: bytes) -> tuple[str, Lists]:

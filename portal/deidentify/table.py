@@ -1,4 +1,4 @@
-"""The de-identification table: PS3.15 (2024b) table E.1-1 as data, resolved for a set of options."""
+"""The de-identification table: PS3.15 (2026c) table E.1-1 as data, resolved for a set of options."""
 
 from __future__ import annotations
 

@@ -6,7 +6,11 @@ import io
 import textwrap
 from xml.sax.saxutils import escape
 
+import numpy as np
+from PIL import Image, ImageDraw
 from pypdf import PdfReader, PdfWriter
+
+from tests.factories.burnt import fonts
 
 
 def pdf(text: str, password: str = "") -> bytes:
@@ -38,8 +42,23 @@ def pdf(text: str, password: str = "") -> bytes:
     return made.getvalue()
 
 
-def cda(text: str, author: str = "Yqorvathy", media: str = "") -> bytes:
+def scanned(text: str, pages: int = 1, skew: float = 0.4) -> bytes:
+    """A PDF of pictures: the text printed on paper, a little askew, with the noise of a scanner, 200 dots an inch."""
+    sheet = Image.new("L", (1654, 2339), 245)
+    pen = ImageDraw.Draw(sheet)
+    for row, line in enumerate(textwrap.wrap(text, 80)):
+        pen.text((130, 140 + 44 * row), line, font=fonts.font_of("DejaVuSerif.ttf", 30), fill=40)
+    turned = np.asarray(sheet.rotate(skew, fillcolor=245, resample=Image.Resampling.BICUBIC)).astype(float)
+    noise = np.random.default_rng(5).normal(0, 6, turned.shape)
+    drawn = Image.fromarray(np.clip(turned + noise, 0, 255).astype("u1"))
+    out = io.BytesIO()
+    drawn.save(out, "PDF", resolution=200, save_all=True, append_images=[drawn] * (pages - 1))
+    return out.getvalue()
+
+
+def cda(text: str, author: str = "Yqorvathy", media: str = "", accession: str = "") -> bytes:
     """A document of one section; `media`: its body is another document of this type."""
+    order = f'<inFulfillmentOf><order><id root="1.2.6" extension="{accession}"/></order></inFulfillmentOf>'
     narrative = "".join(f"<paragraph>{escape(line)}</paragraph>" for line in textwrap.wrap(text, 60))
     body = f"""<structuredBody><component><section><title>Findings</title><text>{narrative}</text>
       </section></component></structuredBody>"""
@@ -60,6 +79,7 @@ def cda(text: str, author: str = "Yqorvathy", media: str = "") -> bytes:
   <author><time value="20240301"/><assignedAuthor><id root="1.2.5" extension="7"/><assignedPerson>
     <name><prefix>Dr.</prefix><given>Ute</given><family>{escape(author)}</family></name>
   </assignedPerson></assignedAuthor></author>
+  {order if accession else ""}
   <component>{body}</component>
 </ClinicalDocument>
 """.encode()
