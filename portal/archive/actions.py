@@ -54,8 +54,9 @@ def store_receipt(receipt_id: uuid.UUID | str) -> Receipt:
 def replace_receipt(receipt_id: uuid.UUID | str) -> bool:
     """Put the newly cleaned file of an archived receipt in the place of its instance's file; False when none waits.
 
-    The image is the same with less of it covered, so its UIDs, frames and size must be the same. Twice has the effect
-    of once: the staged copy goes after the commit.
+    The image is the same with less of it covered or another face, so its UIDs and frames must be the same. What was
+    made of the older pixels is made again: the study is at its next revision and settles once more. Twice has the
+    effect of once: the staged copy goes after the commit, and the same bytes change nothing.
     """
     receipt = Receipt.objects.get(pk=receipt_id)
     staged = storage.staged_name(f"{receipt.pk}-again")
@@ -73,13 +74,21 @@ def replace_receipt(receipt_id: uuid.UUID | str) -> bool:
 def _replace(receipt: Receipt, path: Path) -> Instance:
     parsed = parse(path)
     same = {"organisation": receipt.organisation_id, "sop_uid": parsed.sop_uid, "frames": parsed.frame_count}
+    study = Study.objects.select_for_update().get(
+        instances__sop_uid=parsed.sop_uid, organisation=receipt.organisation_id
+    )
     instance = Instance.objects.select_for_update().get(**same)
+    before = instance.sha256
     for field in ("transfer_syntax", "headers", "size", "sha256", "frame_table"):
         setattr(instance, field, _instance_values(instance.study, instance.series, parsed, "")[field])
     instance.save()
     Series.objects.filter(pk=instance.series_id).update(metadata=None, metadata_revision=0)
     build_series_metadata(instance.series)
     publish(storage.archive(), path, instance.name)
+    if instance.sha256 != before:
+        Study.objects.filter(pk=study.pk).update(revision=F("revision") + 1, last_instance_at=timezone.now())
+        if study.state == Study.State.SETTLED and study.advance(Study.State.ARRIVING):
+            _announce(study)
     return instance
 
 

@@ -162,6 +162,7 @@ class FaceSeries(StateModel):
     """A series of CT or MR at the door: whether its slices wait, and what was found when they were looked at together.
 
     reason, open, plan  of the last look; they hold while a new one is waited for
+    asked_at            when the last look was asked for; without a newer slice no other one is, until the latest time
     """
 
     class State(models.TextChoices):
@@ -188,6 +189,7 @@ class FaceSeries(StateModel):
     tries = models.PositiveIntegerField(default=0)  # looks that were begun since the last one that ended
     first_at = models.DateTimeField(default=timezone.now)  # when the first slice came that waits
     last_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = '"identities"."face_series"'
@@ -198,12 +200,18 @@ class FaceSeries(StateModel):
 
 
 class FaceSlice(models.Model):
-    """A slice of such a series: where it lies, and whether a look at the series had it in view."""
+    """An instance of such a series: where it lies, and whether a look at the series had it in view.
+
+    plane  of geometry.Plane; of an instance with several frames a list of the outermost ones (frames.hull)
+    frame  a keyed digest of study and frame of reference; empty where the header names none
+    """
 
     receipt_id = models.UUIDField(unique=True)
     series = models.ForeignKey(FaceSeries, on_delete=models.CASCADE, related_name="slices")
     modality = models.CharField(max_length=2)
-    plane = models.JSONField()  # of geometry.Plane
+    plane = models.JSONField()
+    frame = models.CharField(max_length=64, blank=True, default="", db_index=True)
+    projection = models.BooleanField(default=False)  # no slice: see faces.header.projection
     says_head = models.BooleanField(null=True)  # see faces.header.says_head
     looked = models.BooleanField(default=False)
     done = models.PositiveIntegerField(null=True)  # FaceSeries.number that its clean copy was made by

@@ -19,13 +19,12 @@ from pydicom.uid import JPEG2000Lossless, SecondaryCaptureImageStorage
 from inference.preprocess import fiducials
 from portal.accounts.models import Role
 from portal.archive.actions import replace_receipt, store_receipt
-from portal.archive.models import Instance
 from portal.core import storage
 from portal.core.models import OutboxEvent
 from portal.core.storage import staged_name
 from portal.deidentify import actions, report
 from portal.deidentify.actions import deidentify_receipt, renew_face
-from portal.deidentify.faces import door, mending
+from portal.deidentify.faces import door, mending, stored
 from portal.deidentify.models import DeidentificationReport, FaceSeries, FaceSlice, PixelQuestion
 from portal.deidentify.pixels import review
 from portal.ingest.inspect import opened
@@ -35,7 +34,7 @@ from tests.factories import archive as make
 from tests.factories import head_files, heads
 from tests.factories.burnt import fonts
 from tests.factories.burnt.grounds import bare
-from tests.factories.door import cleaned, look, received
+from tests.factories.door import archived, cleaned, look, owed, received
 from tests.factories.heads import BRAIN, BRAIN_LESION, SOFT, Head
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +49,7 @@ def head() -> Head:
 @pytest.fixture
 def source() -> Iterator[Source]:
     yield Source.objects.create(organisation=make.organisation(), kind="upload", name="Door")
-    door._plan.cache_clear()
+    stored.plan_of.cache_clear()
 
 
 def nose(head: Head, n: int) -> np.ndarray:
@@ -81,12 +80,6 @@ def clean_file(receipt: Receipt) -> Dataset:
         return dcmread(BytesIO(file.read()))
 
 
-def archived(receipt: Receipt) -> Dataset:
-    receipt.refresh_from_db()
-    with storage.archive().open(Instance.objects.get(sop_uid=receipt.sop_uid).name) as file:
-        return dcmread(BytesIO(file.read()))
-
-
 def faceless(head: Head, n: int, before: Dataset, after: Dataset) -> bool:
     """Whether the nose of a slice is another and everything behind the face is the same to the bit."""
     old, new = before.pixel_array, after.pixel_array
@@ -95,10 +88,6 @@ def faceless(head: Head, n: int, before: Dataset, after: Dataset) -> bool:
     kept = np.isin(head.labels[n], [BRAIN, BRAIN_LESION])
     assert np.array_equal(new[kept], old[kept])
     return bool((new != old)[nose(head, n)].mean() > 0.9)
-
-
-def owed(topic: str) -> set[str]:
-    return set(OutboxEvent.objects.filter(topic=topic).values_list("key", flat=True))
 
 
 def test_slices_wait_for_their_series_and_lose_the_face_together(source: Source, head: Head, settings: Any) -> None:
@@ -223,7 +212,7 @@ def test_a_decision_in_the_middle_of_cleaning_counts(source: Source, head: Head,
     monkeypatch.setattr(actions, "_make", meanwhile)
     assert deidentify_receipt(receipt.pk).state == "deidentified"
     with pytest.raises(door.Changed):  # no plan is not the same as one that is no longer there
-        door._plan(FaceSeries.objects.get().pk, 99)
+        stored.plan_of(FaceSeries.objects.get().pk, 99)
     assert calls == ["open", "replaced"] and faceless(head, n, scans[n], clean_file(receipt))
     assert OutboxEvent.objects.filter(topic="deidentify.done", key=str(receipt.pk)).count() == 1
 

@@ -10,7 +10,7 @@ from portal.deidentify.faces.generic import Plan, apply, plan
 from portal.deidentify.faces.geometry import Floats, NoVolume, Plane, upright, volume
 from portal.deidentify.faces.surface import NoFace, find
 
-__all__ = ["NoFace", "NoVolume", "Plan", "Plane", "apply", "generic_face"]
+__all__ = ["NoFace", "NoVolume", "Plan", "Plane", "apply", "generic_face", "noise_of"]
 
 NOISY = 12  # slices in which the noise is measured
 
@@ -27,10 +27,10 @@ def generic_face(
     surface = find(upright(whole, outside=-1000.0 if modality == "CT" else 0.0), modality, said)
     middle = whole.numbers[len(whole.numbers) // 3 : len(whole.numbers) * 2 // 3 + 1]
     some = middle[:: max(1, -(-len(middle) // NOISY))]
-    return plan(surface, modality, _noise(np.stack([slices[n] for n in some]), modality), key)
+    return plan(surface, modality, noise_of(np.stack([slices[n] for n in some]), modality), key)
 
 
-def _noise(middle: Floats, modality: str) -> float:
+def noise_of(middle: Floats, modality: str) -> float:
     """Standard deviation in soft tissue: of second differences along rows, which few edges disturb (median)."""
     second = middle[:, :, :-2] - 2 * middle[:, :, 1:-1] + middle[:, :, 2:]
     inner = middle[:, :, 1:-1]

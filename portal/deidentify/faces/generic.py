@@ -192,11 +192,8 @@ def _waves(random: np.random.Generator, z: NDArray[np.float64], across: NDArray[
     return 0.8 * out / np.sqrt(WAVES / 2)
 
 
-def apply(made: Plan, values: Floats, plane: Plane) -> tuple[Floats, NDArray[np.bool_]]:
-    """Give a slice its generic face: (new values, where they are new). All else keeps its values.
-
-    values  (rows, columns) HU for CT, for MR as measured
-    """
+def within(made: Plan, plane: Plane) -> tuple[NDArray[np.bool_], NDArray[np.float64], Floats]:
+    """(which pixels of a slice lie in the region, their places (rows, columns, 3), mm under the new surface)."""
     points = plane.points()
     x, y = points[..., 0] - made.axis[0], points[..., 1] - made.axis[1]
     far = np.hypot(x, y)
@@ -205,14 +202,34 @@ def apply(made: Plan, values: Floats, plane: Plane) -> tuple[Floats, NDArray[np.
         [(points[..., 2] - made.low) / made.step, (angle - ANGLES[0]) / (ANGLES[1] - ANGLES[0])]
     )  # fmt: skip
     region, outer, inner = (_look(m, where) for m in (made.region, made.outer, made.inner))
-    changed = (region > 0.5) & (far > inner)
+    return np.asarray((region > 0.5) & (far > inner)), points, outer - far
+
+
+def at_its_height(made: Plan, plane: Plane) -> bool:
+    """Whether a slice lies as high as the face, wherever else: cheaper than looking at each pixel."""
+    heights = plane.corners()[:, 2]
+    levels = np.nonzero(made.region.any(1))[0]
+    if not levels.size:
+        return False
+    low, high = (made.low + made.step * (levels[n] + side) for n, side in ((0, -1), (-1, 1)))
+    return bool(heights.max() >= low and heights.min() <= high)
+
+
+def apply(made: Plan, values: Floats, plane: Plane) -> tuple[Floats, NDArray[np.bool_]]:
+    """Give a slice its generic face: (new values, where they are new). All else keeps its values.
+
+    values  (rows, columns) HU for CT, for MR as measured
+    """
+    if not at_its_height(made, plane):
+        return values, np.zeros(values.shape, bool)
+    changed, points, depth = within(made, plane)
     if made.modality == "CT":
         changed &= (values >= PAD) & ~apply_hysteresis_threshold(values, 130, 300)
     if not changed.any():
         return values, changed
     out = values.copy()
     random = draw(made.seed, "slice", *(round(v, 2) for v in (*plane.origin, *plane.along, *plane.down)))
-    out[changed] = _filled(made, points[changed], (outer - far)[changed], min(plane.spacing), random)
+    out[changed] = _filled(made, points[changed], depth[changed], min(plane.spacing), random)
     return out, changed
 
 

@@ -148,6 +148,18 @@ def longest_run(planes: Sequence[Plane]) -> list[int]:
     return max(runs, key=len)
 
 
+def thick(planes: Sequence[Plane]) -> float:
+    """How far the slices of one volume reach along their normal, mm; the most where they make several."""
+    stacks: dict[tuple[object, ...], list[Plane]] = {}
+    for plane in planes:
+        stacks.setdefault((*np.round([*plane.along, *plane.down], 2), plane.shape), []).append(plane)
+    found = 0.0
+    for stack in stacks.values():
+        places = [stack[n].place for n in longest_run(stack)]
+        found = max(found, places[-1] - places[0])
+    return found
+
+
 def volume(planes: Sequence[Plane], slices: Sequence[NDArray[np.generic]]) -> Volume:
     """The volume that slices make, one of them in memory at a time. Raises NoVolume.
 

@@ -29,7 +29,7 @@ def mend() -> int:
     before = timezone.now() - FORGOTTEN
     stuck = FaceSeries.objects.filter(state=State.PLANNING, state_since__lt=before).defer("plan")
     lost = _not_owed("portal.deidentify.tasks.look_at_series", stuck.values_list("pk", flat=True)[:LIMIT])
-    found = sum(series.advance(State.WAITING) for series in stuck.filter(pk__in=lost))
+    found = sum(series.advance(State.WAITING, asked_at=None) for series in stuck.filter(pk__in=lost))
     slices = FaceSlice.objects.filter(series__state__in=DECIDED, series__state_since__lt=before)
     waiting = slices.filter(done__isnull=True, at__lt=before)
     old = slices.filter(done__isnull=False).exclude(done=F("series__number"))

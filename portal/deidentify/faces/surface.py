@@ -26,6 +26,8 @@ TALL = 260.0  # mm from the crown to below the chin
 CAVITY = 50.0  # cm² inside the skull's ring
 NOSE = 6.0  # mm that a nose stands out of what lies 16° to 26° beside it
 SURE_NOSE = 10.0
+MOST_NOSE = 25.0  # mm: what stands out more is a chin, beside which nothing is but the neck
+DIP = 3.0  # mm by which what lies under a nose's tip draws back
 LAYERED = 0.5  # of the cranium's surface that has a dark layer beneath in MR; a brain cut out of its skull has none
 
 
@@ -191,17 +193,28 @@ def _nose(radius: Floats) -> tuple[int, float]:
     front = np.abs(ANGLES) < np.deg2rad(35)
     relief = np.where(front[None] & np.isfinite(relief), relief, -np.inf)
     crown = len(radius) - int(60 / STEP)  # a nose lies at least 6 cm below the crown, if that is in view
-    most = relief[: crown if crown > 4 else len(radius)].max(1)
+    most = np.minimum(relief[: crown if crown > 4 else len(radius)].max(1), MOST_NOSE)
     least = max(NOSE, 0.4 * float(most.max()))
     for level in range(len(most) - 1, -1, -1):  # from above: a chin stands out too, but under the nose
         below = most[max(0, level - 5) : level]
         if most[level] >= least and not (below > most[level]).any():
-            lowest = max(
-                0, level - int(45 / STEP)
-            )  # eyes lie deep: what stands out most may be the bridge, not the tip
-            straight = np.nan_to_num(radius[lowest : level + 1, np.abs(ANGLES) < np.deg2rad(12)]).max(1)
-            return lowest + int(np.argmax(straight)), float(most[level])
+            return _tip(radius, level), float(most[level])
     return 0, float(most.max())
+
+
+def _tip(radius: Floats, level: int) -> int:
+    """The level of the nose's tip at or under one at which it stands out: that may be the bridge, as eyes lie deep.
+
+    What lies under a dip (lips, chin) is no nose, even where it reaches farther out.
+    """
+    straight = np.nan_to_num(radius[:, np.abs(ANGLES) < np.deg2rad(12)]).max(1)
+    tip = level
+    for under in range(level - 1, max(-1, level - 1 - int(45 / STEP)), -1):
+        if straight[under] >= straight[tip]:
+            tip = under
+        elif straight[under] < straight[tip] - DIP:
+            break
+    return tip
 
 
 def _dark(rays: Floats, radius: Floats) -> tuple[Floats, Mask]:

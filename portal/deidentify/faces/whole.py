@@ -6,39 +6,48 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
 
 from portal.deidentify.faces import NoFace, NoVolume, Plan, Plane, apply, generic_face, header
+from portal.deidentify.faces.frames import Frame, Reader, count, ends, frames, hull
+from portal.deidentify.faces.generic import at_its_height
 from portal.deidentify.faces.geometry import STEP, Floats, longest_run
 from portal.deidentify.pixels.shown import NotShown
 from portal.ingest.inspect import Damaged, Opened
 
-VERSION = "2"
+VERSION = "3"
 MOST_BROKEN = 8  # slices of a volume that may be impossible to read
+MOST_STACKS = 4  # stacks of a series that are looked at until one shows a face
+MOST_KINDS = {"CT": 1, "MR": 2}  # of frames that lie alike (echoes, moments): a face is dark in some
 # what pydicom, its decoders and numpy raise for impossible values and pixels
 IMPOSSIBLE = (Damaged, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError, IndexError)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A slice that may be of a head; `read` gives its values (see header.measured) and may raise OSError or Damaged."""
+    """A slice that may be of a head; `read` gives its values (see Frame.measured) and may raise OSError or Damaged.
+
+    kind, first, projection  see frames.Frame
+    """
 
     plane: Plane
     modality: str
     read: Callable[[], Floats]
+    kind: tuple[str, ...] = ()
+    first: bool = True
+    projection: bool = False
 
 
 @dataclass(frozen=True)
 class Face:
     """What became of the face in a series: the plan of its replacement, or why there is none.
 
-    open  a face may be in the pictures and could not be looked for
+    reason  a code; with a plan it says where the plan is from, where not from these slices
+    open    a face may be in the pictures and could not be looked for
     """
 
     plan: Plan | None = None
@@ -75,24 +84,73 @@ class _Lazy(Sequence[Floats]):
 
 
 def look(slices: Iterable[Slice], said: bool | None, key: bytes) -> Face:
-    """Look for the face in the largest stack of slices that lie parallel. Raises OSError.
+    """Look for the face in the stacks of slices that lie parallel, the largest first. Raises OSError.
 
     said  what the series' headers say (see `saying`); key: of the series
-    Slices that cannot be read are left away, a few of them; so is what lies apart from the most that lie together.
+    The plan that reaches the most slices is taken; without any, what is said of the largest stack counts. Slices that
+    cannot be read are left away, a few of them; so is what lies apart from the most that lie together.
     """
-    stacks: list[list[Slice]] = []
-    for one in slices:
-        stack = next((s for s in stacks if s[0].plane.alike(one.plane) and s[0].modality == one.modality), None)
-        if stack is None:
-            stacks.append([one])
-        else:
-            stack.append(one)
+    every = list(slices)
+    stacks = _stacks([one for one in every if not one.projection])
     if not stacks:
-        return Face(reason="no_single_slices", open=bool(said))
-    stack = max(stacks, key=len)
+        return Face(reason="projection" if every else "no_single_slices", open=bool(said))
+    faces = []
+    best, left = None, 0
+    for stack in stacks[:MOST_STACKS]:
+        faces.append(face := _of_stack(stack, said, key))
+        if face.plan is None:
+            continue
+        outside = sum(beyond(face.plan, one.plane) for one in every if not one.projection)
+        if best is None or outside < left:
+            best, left = face, outside
+        if not left:
+            break
+    return best or faces[0]
+
+
+def _stacks(slices: Iterable[Slice]) -> list[list[Slice]]:
+    """Slices that can be of one volume, those with the most places first."""
+    stacks: list[list[Slice]] = []
+    known: dict[tuple[Any, ...], list[Slice]] = {}
+    for one in slices:
+        plane = one.plane
+        name = (one.modality, plane.along, plane.down, plane.spacing, plane.shape)
+        stack = known.get(name)
+        if stack is None or not stack[0].plane.alike(plane):
+            stack = next((s for s in stacks if s[0].modality == one.modality and s[0].plane.alike(plane)), None)
+        if stack is None:
+            stacks.append(stack := [])
+        stack.append(one)
+        known[name] = stack
+    return sorted(stacks, key=_places, reverse=True)
+
+
+def _places(slices: Iterable[Slice]) -> int:
+    return len({round(one.plane.place, 1) for one in slices})
+
+
+def _of_stack(stack: list[Slice], said: bool | None, key: bytes) -> Face:
+    """The face in slices that lie parallel; of several at a place those of one kind are looked at together."""
+    ranked = [stack]
+    for words in (2, 1, 0):  # what tells frames apart may tell the places apart too, and then it is no kind
+        kinds: dict[tuple[str, ...], list[Slice]] = {}
+        for one in stack:
+            kinds.setdefault(one.kind[:words], []).append(one)
+        ranked = sorted(kinds.values(), key=lambda k: (not k[0].first, -_places(k)))
+        if 2 * _places(ranked[0]) >= _places(stack):
+            break
+    faces = []
+    for one_kind in ranked[: MOST_KINDS[stack[0].modality]]:
+        faces.append(_of_run(one_kind, said, key))
+        if faces[-1].plan is not None:
+            return faces[-1]
+    return faces[0]
+
+
+def _of_run(stack: list[Slice], said: bool | None, key: bytes) -> Face:
     run = [stack[n] for n in longest_run([one.plane for one in stack])]
     apart = len(run) < len(stack) and len(run) > 2
-    face = _look(run if apart else stack, said, key)
+    face = _look(run if apart else list(stack), said, key)
     return Face(reason="wide_gaps", open=bool(said)) if apart and face.plan is None else face
 
 
@@ -119,12 +177,6 @@ def saying(said: Iterable[bool | None]) -> bool | None:
     return True if True in found else False if False in found else None
 
 
-def frame(file: Opened) -> NDArray[Any]:
-    """The stored values of an instance's first frame. Raises what pydicom's decoders raise."""
-    file.stream.seek(0)
-    return next(islice(iter_pixels(file.stream, raw=True), 1))
-
-
 def beyond(made: Plan, plane: Plane) -> bool:
     """Whether a slice reaches over an end of the plan at which the face goes on."""
     heights = plane.corners()[:, 2]
@@ -139,26 +191,65 @@ def beside(plane: Plane, looked: Iterable[Plane]) -> bool:
     return bool((corners.min(0) < seen.min(0) - STEP).any() or (corners.max(0) > seen.max(0) + STEP).any())
 
 
-def painted(found: Opened, face: Face | None) -> NDArray[Any] | None:
-    """The stored values of an instance with a generic face; None where they stay as they are. Raises NotShown.
+def left_over(face: Face, dataset: Dataset, found: Sequence[Frame]) -> str:
+    """Why a plan cannot be applied to all of an instance; a code, empty where it can or where there is no plan.
+
+    dataset  not cleaned yet: rules of a site may take away where frames lie; found: its frames
+    """
+    if face.plan is None:
+        return ""
+    if any(frame.projection for frame in found):
+        return "projection"
+    if len(found) < count(dataset):
+        return "no_single_slices"
+    return "beyond_plan" if any(beyond(face.plan, plane) for plane in hull(found)) else ""
+
+
+class Painted:
+    """The frames of an instance with a generic face: called with a frame's number and what is stored in it."""
+
+    def __init__(self, made: Plan, dataset: Dataset, found: Sequence[Frame]) -> None:
+        near = (frame for frame in found if not frame.projection and at_its_height(made, frame.plane))
+        self._plan, self._ends = made, ends(dataset)
+        self.frames = {frame.number: frame for frame in near}
+
+    def __call__(self, number: int, before: NDArray[Any]) -> NDArray[Any]:
+        """What is stored instead, in a new array where it differs."""
+        frame = self.frames.get(number)
+        if frame is None:
+            return before
+        values, where = apply(self._plan, frame.measured(before), frame.plane)
+        return frame.stored(values, where, before, self._ends) if where.any() else before
+
+
+def painted(found: Opened, face: Face | None) -> Painted | None:
+    """How the frames of an instance get a generic face; None where all of them stay as they are. Raises NotShown.
 
     `found.dataset` is not cleaned yet: rules of a site may take away where the slice lies.
     """
-    place = header.plane(found.dataset)
-    if face is None or face.plan is None or place is None:
+    if face is None or face.plan is None:
         return None
     try:
-        before = frame(found)
-        values, where = apply(face.plan, header.measured(found.dataset, before), place)
-        return header.stored(found.dataset, values, where, before) if where.any() else None
+        made = Painted(face.plan, found.dataset, frames(found.dataset))
+        if not made.frames:
+            return None
+        read = Reader(found)
+        for number in made.frames:
+            before = read(number)
+            if made(number, before) is not before:
+                return made
     except IMPOSSIBLE as error:
         raise NotShown(type(error).__name__) from error
+    return None
 
 
-def say(dataset: Dataset, face: Face | None, placed: bool) -> None:
-    """Say in a cleaned header what became of the face; placed: whether the plan could be applied to the instance."""
-    if face is not None and face.plan is not None and placed:
-        header.mark(dataset)
+def say(dataset: Dataset, face: Face | None, left: str, here: bool) -> None:
+    """Say in a cleaned header what became of the face.
+
+    left  see `left_over`; here: whether the instance shows a part of the face that was replaced
+    """
+    if face is not None and face.plan is not None and (here or not left):
+        header.mark(dataset, whole=not left)
     elif face is not None and (face.open or face.plan is not None):
         dataset.RecognizableVisualFeatures = "YES"
 
