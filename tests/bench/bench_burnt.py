@@ -80,6 +80,7 @@ def measure(of: Iterator[Case]) -> None:
     right: dict[str, Counter[str]] = defaultdict(Counter)
     total: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: defaultdict[str, list[float]] = defaultdict(list)
+    shots: Counter[str] = Counter()
     asked = lines = 0
     with tempfile.TemporaryDirectory() as folder:
         for one in of:
@@ -91,6 +92,7 @@ def measure(of: Iterator[Case]) -> None:
                 with covered(found, looked.regions(-100)):
                     pass
                 seconds[one.ground].append(time.process_time() - begun)
+                shots[one.ground] += int(one.dataset.get("NumberOfFrames", 1) or 1)
                 mask = np.zeros(looked.shape, bool)
                 for region in looked.regions(-100):
                     x0, y0, x1, y1 = region.box
@@ -131,13 +133,15 @@ def measure(of: Iterator[Case]) -> None:
         row(key, f"{share.right} / {share.of}", f"{share.value:.1%}", f"{low:.1%} – {high:.1%}")
     row("lines that a person is asked about", f"{asked} / {lines}", f"{asked / max(1, lines):.1%}", "")
     print()
-    row("ground", "images", "mean CPU s an image", "images a second and core")
-    row("---", "---", "---", "---")
+    row("ground", "images", "mean CPU s an image", "images a second and core", "frames a second and core")
+    row("---", "---", "---", "---", "---")
     for ground in sorted(seconds):
         mean = float(np.mean(seconds[ground]))
-        row(ground, len(seconds[ground]), f"{mean:.2f}", f"{1 / mean:.1f}")
+        rate = shots[ground] / sum(seconds[ground])
+        row(ground, len(seconds[ground]), f"{mean:.2f}", f"{1 / mean:.1f}", f"{rate:.1f}")
     whole = [s for some in seconds.values() for s in some]
-    row("all", len(whole), f"{np.mean(whole):.2f}", f"{1 / np.mean(whole):.1f}")
+    rate = sum(shots.values()) / sum(whole)
+    row("all", len(whole), f"{np.mean(whole):.2f}", f"{1 / np.mean(whole):.1f}", f"{rate:.1f}")
 
 
 def _touches(box: tuple[int, int, int, int], planted: object) -> bool:

@@ -185,7 +185,9 @@ def test_frames_with_changes_are_chosen() -> None:
     blocks = np.where(np.arange(10)[None, None, :] < 5, still, moving)
     blocks[40:, 0, 0] = 200  # one thing appears where nothing moves
     chosen, left = instance.choose(blocks)
-    assert chosen == [0, 40, 99] and left == 0
+    assert sorted(chosen) == [0, 40, 99] and left == 0
+    assert chosen[0] is None and chosen[99] is None  # all of them
+    assert np.argwhere(chosen[40]).tolist() == [[0, 0]]
     everywhere, left = instance.choose(np.cumsum(np.ones((3, 2, 2), np.float32) * 50, axis=0))
     assert set(everywhere) >= {0, 2}
 
@@ -262,6 +264,24 @@ def test_this_patients_values_go_however_misread(text: str) -> None:
 def test_what_nobody_knows_is_covered_and_asked_about() -> None:
     one = said("Xqvzzt Brmblk")
     assert one.covered and one.uncertain
+
+
+def test_initials_of_a_person_of_this_scan_go_and_are_asked_about() -> None:
+    assert said("AC").what == "technical"
+    one = said("AC", Lists.of([("AC", "doctor")]))
+    assert one.kind == "doctor" and one.covered and one.uncertain
+    assert said("PA", Lists.of([("Palmer P", "name")])).what == "technical"
+    assert said("LT", Lists.of([("LT", "doctor")])).what == "laterality"
+
+
+@pytest.mark.parametrize("text", ["DR B", "Dr Boez", "599\u03bc091559"])
+def test_what_could_be_read_in_part_only_goes(text: str) -> None:
+    assert said(text, confidence=0.9).covered
+
+
+@pytest.mark.parametrize("text", ["DR 60", "DR60", "20dB / DR60", "Dyn R 58"])
+def test_the_dynamic_range_is_no_doctor(text: str) -> None:
+    assert said(text).what == "technical"
 
 
 def test_a_name_that_is_technique_too_goes_with_its_patient() -> None:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from portal.deidentify.pixels import engine, instance, reader, where
 from portal.deidentify.pixels.clean import weigh
 from portal.deidentify.pixels.match import judge_parts
+from portal.deidentify.pixels.memory import Memory
 from portal.deidentify.pixels.sheets import Piece, piece, sheets
 from portal.deidentify.pixels.shown import planes
 from portal.deidentify.text import Lists, judge
 from tests.factories.burnt import fonts
-from tests.factories.burnt.grounds import bare
+from tests.factories.burnt.grounds import bare, fan
 
 SC = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -69,7 +70,7 @@ def test_a_place_on_a_sheet_is_a_place_in_the_picture(shape: tuple[int, int], sc
             bright = np.argwhere(sheet.canvas[y : y + rows, x : x + columns] > 125)
             (y0, x0), (y1, x1) = bright.min(0), bright.max(0) + 1
             quad = np.array([(x0 + x, y0 + y), (x1 + x, y0 + y), (x1 + x, y1 + y), (x0 + x, y1 + y)], float)
-            found = list(sheet.back(quad))
+            found = [sheet.placed[n][2].back(part) for n, part in sheet.back(quad)]
             assert len(found) == 1
             back.append((*found[0].min(0), *found[0].max(0)))
     assert np.abs(np.array(sorted(back)) - np.array(squares)).max() <= 1 / scale
@@ -79,7 +80,8 @@ def test_a_line_over_two_pieces_is_cut_between_them() -> None:
     one, other = (Piece(np.zeros((40, 200), np.uint8), (x, 0)) for x in (0, 5000))
     (sheet,) = sheets([one, other])
     quad = np.array([(150, 10), (300, 10), (300, 30), (150, 30)], float)
-    spans = sorted((part[:, 0].min(), part[:, 0].max()) for part in sheet.back(quad))
+    parts = [sheet.placed[n][2].back(part) for n, part in sheet.back(quad)]
+    spans = sorted((part[:, 0].min(), part[:, 0].max()) for part in parts)
     assert spans == [(150, 200), (5000, 5084)]  # 300 − 200 − the gap of 16
 
 
@@ -125,6 +127,7 @@ def test_what_stands_still_in_a_loop_is_looked_at_once(monkeypatch: pytest.Monke
         return real(canvas, faint)
 
     monkeypatch.setattr(reader.engine, "detect", counted)
+    monkeypatch.setattr(reader, "LOOKED", Memory(0))
     lines = read(frames)
     assert {"77120934", "Rosa Quillfeather"} <= {line.text for line in lines.lines}
     once = sum(looked)
@@ -132,6 +135,53 @@ def test_what_stands_still_in_a_loop_is_looked_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(instance, "changed", lambda plane, _: np.ones_like(where.cells(plane)))
     read(frames)
     assert once < 0.7 * sum(looked)
+
+
+def test_a_banner_is_read_once_in_a_series_and_anew_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    real = engine._read
+
+    def recorded(strips: list[NDArray[np.uint8]]) -> list[engine.Reading]:
+        out = real(strips)
+        said.extend(one.text for one in out)
+        return out
+
+    def texts(turned: int, number: str) -> set[str]:
+        said.clear()
+        smooth = np.tile(np.linspace(20, 120, 640), (400, 1)).astype(np.uint8)  # another picture, without strokes
+        pixels = np.pad(smooth, ((80, 0), (0, 0)))[:, ::turned].copy()
+        burn(pixels, number, (10, 20), 250)
+        burn(pixels, "Rosa Quillfeather", (10, 300), 250)
+        return {line.text for line in read(pixels).lines}
+
+    engine.READ.forget()
+    monkeypatch.setattr(engine, "_read", recorded)
+    assert {"77120934", "Rosa Quillfeather"} <= texts(1, "77120934") & set(said)
+    assert {"77120934", "Rosa Quillfeather"} <= texts(-1, "77120934") - set(said)
+    assert {"77120935", "Rosa Quillfeather"} <= texts(-1, "77120935") and "77120935" in said
+
+
+def test_what_was_read_before_changes_nothing_of_what_is_read() -> None:
+    """A file that is cleaned again, by another worker or after others, must be cleaned alike, box by box."""
+
+    def drawn(seed: int) -> NDArray[np.uint8]:
+        pixels = np.pad(fan(np.random.default_rng(seed), (400, 640)), ((80, 0), (0, 0)))
+        burn(pixels, "Rosa Quillfeather", (10, 300), 250)
+        burn(pixels, f"Xqvzzt {seed}", (40, 20 + 9 * seed), 90, 18)
+        burn(pixels, "LT BREAST 2 OCLOCK", (300 - 20 * seed, 150), 200, 14)
+        return pixels
+
+    def fresh() -> None:
+        engine.READ.forget()
+        reader.LOOKED.forget()
+
+    alone = []
+    for seed in (1, 2, 3):
+        fresh()
+        alone.append(read(drawn(seed)).lines)
+    fresh()
+    assert [read(drawn(seed)).lines for seed in (1, 2, 3)] == alone
+    assert [read(drawn(seed)).lines for seed in (3, 1, 2)] == [alone[2], alone[0], alone[1]]
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270])

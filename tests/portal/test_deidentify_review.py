@@ -25,7 +25,7 @@ from portal.archive.models import Instance
 from portal.core import storage
 from portal.core.errors import Refused
 from portal.core.models import OutboxEvent
-from portal.deidentify import looks, terms
+from portal.deidentify import looks, terms, vault
 from portal.deidentify.actions import deidentify_receipt
 from portal.deidentify.models import PixelCrop, PixelLook, PixelQuestion
 from portal.deidentify.pixels import review
@@ -81,7 +81,7 @@ def question(source: Source) -> PixelQuestion:
 def test_what_is_uncertain_is_asked_once_and_says_nothing_outside_the_zone(source: Source) -> None:
     receipt, _ = arrived(source)
     row = PixelQuestion.objects.get()  # the patient's own name is certain: nothing to ask
-    crop = json.loads(review.vault.cipher().decrypt(bytes(PixelCrop.objects.get().content)))
+    crop = json.loads(review.vault.cipher().decrypt(bytes(PixelCrop.objects.get(question_id=row.pk).content)))
     assert crop["text"] == STRANGE and row.state == "open" and row.receipt == receipt
     report = json.dumps(receipt.deidentification.pixels)
     for value in (STRANGE, "Xqvzzt", "QUILL", "Quill"):
@@ -148,6 +148,19 @@ def test_learning_teaches_the_lists(source: Source, dave: User) -> None:
     arrived(source)
     assert PixelQuestion.objects.count() == 1  # nothing is asked of the next scan
     assert len(fiducials.boxes(dcmread(io.BytesIO(newest())))) == 1
+
+
+@pytest.mark.parametrize(("read", "taught"), [("Op: Xqvzzt", {"xqvzzt"}), ("Xqvzzt:", {"xqvzzt"})])
+def test_what_is_covered_always_is_the_value_and_not_its_label(
+    source: Source, dave: User, read: str, taught: set[str]
+) -> None:
+    row = question(source)
+    content = json.dumps({"text": read, "png": ""}).encode()
+    PixelCrop.objects.filter(question_id=row.pk).update(content=vault.cipher().encrypt(content))
+    before = {term.text for term in terms.shared(row.organisation_id).black}
+    review.decide(dave, row, "cover", learn=True)
+    assert review.teach(row.pk)
+    assert {term.text for term in terms.shared(row.organisation_id).black} - before == taught
 
 
 def newest() -> bytes:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from portal.deidentify.pixels.cover import Region
+from pydicom.dataset import Dataset
+
+from portal.deidentify.pixels.cover import LOSSY, PIXEL_DATA, Paint, Region, covered, mark
 from portal.deidentify.pixels.engine import ENGINE
-from portal.deidentify.pixels.instance import Read
+from portal.deidentify.pixels.instance import Read, read
 from portal.deidentify.pixels.match import Judge, Judged, judge_parts
 from portal.deidentify.pixels.where import Box
+from portal.deidentify.text import judge as judge_text
 from portal.deidentify.text.dates import find_dates, moved, order_of
 from portal.deidentify.text.lists import Lists
 from portal.ingest.inspect import Opened
@@ -22,6 +26,7 @@ LABELS = {
     "phone": "PHONE", "email": "EMAIL", "url": "URL", "address": "ADDRESS", "hospital": "HOSPITAL", "text": "TEXT",
 }  # fmt: skip
 PAD = 2  # pixels around a line, for what antialiasing left of its letters
+CLEAR = 0.8  # recognition confidence below which letters are wrong too often to look for them elsewhere
 CLEAN = ("113101", "Clean Pixel Data Option")  # PS3.16 CID 7050
 
 
@@ -64,6 +69,44 @@ class Looked:
             ],
             "kept": dict(Counter(one.what for one in self.judged if not one.covered and one.what != "noise")),
         }
+
+
+def seen_in(found: Opened) -> Read | None:
+    """Read what is written in an instance's pixels; None where it has none. Raises NotShown."""
+    return read(found.stream, found.dataset) if found.pixels and found.pixels.tag == PIXEL_DATA else None
+
+
+def texts(lines: Read | None) -> tuple[str, ...]:
+    """What was read for certain enough to be searched for names that the header does not have."""
+    return tuple(line.text for line in (lines.lines if lines else ()) if line.confidence >= CLEAR)
+
+
+def judged(found: Opened, lines: Read | None, lists: Lists, judge: Judge = judge_text) -> Looked | None:
+    """Say what each line is, by this scan's lists; None where nothing was read."""
+    return None if lines is None else weigh(found, lines, lists, judge)
+
+
+@contextmanager
+def cleaned(found: Opened, looked: Looked | None, days: int, painted: Paint | None = None) -> Iterator[Opened]:
+    """Give the instance with its identifying text covered, and say so in its (cleaned) header. Raises NotCovered.
+
+    painted  gives the stored values of a frame that the text is covered on, where others than the file's
+    """
+    regions = looked.regions(days) if looked else []
+    with covered(found, regions, painted) as clean_copy:
+        if looked:
+            mark(found.dataset, regions, kept_lossy=found.syntax in LOSSY)
+            _state(found.dataset)
+        yield clean_copy
+
+
+def _state(dataset: Dataset) -> None:
+    """Add the option to the codes of what was done (PS3.3 C.12.1, De-identification Method Code Sequence)."""
+    codes = dataset.get("DeidentificationMethodCodeSequence")
+    if codes is not None:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = CLEAN[0], "DCM", CLEAN[1]
+        codes.append(item)
 
 
 def weigh(found: Opened, lines: Read, lists: Lists, judge: Judge) -> Looked:

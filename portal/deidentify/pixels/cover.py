@@ -32,6 +32,7 @@ PIXEL_DATA = 0x7FE00010
 LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"})
 DARK, BRIGHT = 0.25, 0.85  # of the shown range: the rectangle's value and the label's
 COPY = 1 << 20
+Paint = Callable[[int, NDArray[Any]], NDArray[Any]]  # (number of a frame from 0, its samples) → what is shown instead
 LEAST_LETTER = 6  # pixels of height; a smaller label is left away
 
 
@@ -57,11 +58,11 @@ class Ink:
 
 
 @contextmanager
-def covered(found: Opened, regions: Sequence[Region], painted: NDArray[Any] | None = None) -> Iterator[Opened]:
+def covered(found: Opened, regions: Sequence[Region], painted: Paint | None = None) -> Iterator[Opened]:
     """Give the instance with its regions covered on all frames; as it is where there is nothing to do.
 
-    painted  stored values that take the place of the one frame's first (a face that was made generic)
-    Native pixels are changed in place, byte for byte the same elsewhere. Compressed ones, and painted frames, are
+    painted  gives what takes the place of a frame's stored values first (a face that was made generic)
+    Native pixels are changed in place, byte for byte the same elsewhere. Compressed ones, and painted ones, are
     encoded again without loss: RLE as RLE, all others as JPEG 2000 (sub-sampled or YBR colour becomes RGB).
     `found.dataset` is changed where the encoding asks for it. Raises NotCovered.
     """
@@ -77,7 +78,8 @@ def covered(found: Opened, regions: Sequence[Region], painted: NDArray[Any] | No
             else:
                 colour = int(found.dataset.get("SamplesPerPixel", 1) or 1) > 1
                 ink = ink_of(found, raw=not colour) if regions else Ink((), ())
-                made = _again(found, lambda f: _cover(f if painted is None else painted, regions, ink), not colour, out)
+                paint: Paint = lambda n, f: _cover(painted(n, f) if painted else f, regions, ink)  # noqa: E731
+                made = _again(found, paint, not colour, out)
                 if painted is not None and found.syntax in LOSSY:
                     found.dataset.LossyImageCompression = "01"
         except (OSError, MemoryError, NotCovered):
@@ -143,14 +145,14 @@ def _in_place(found: Opened, regions: Sequence[Region], out: BinaryIO) -> Opened
     return replace(found, stream=out, pixels=replace(element, start=0, value=head, end=end))
 
 
-def _again(found: Opened, paint: Callable[[NDArray[Any]], NDArray[Any]], raw: bool, out: BinaryIO) -> Opened:
+def _again(found: Opened, paint: Paint, raw: bool, out: BinaryIO) -> Opened:
     """Decode, paint and encode frame after frame; raw: samples as they are stored, not as RGB."""
     ds = found.dataset
     if int(ds.BitsAllocated) == 1:
         raise NotCovered("single bits")
     target = UID(ExplicitVRLittleEndian if found.syntax in NATIVE else _lossless(found.syntax))
     found.stream.seek(0)
-    parts = (paint(frame) for frame in iter_pixels(found.stream, raw=raw))
+    parts = (paint(number, frame) for number, frame in enumerate(iter_pixels(found.stream, raw=raw)))
     if not raw:
         ds.PhotometricInterpretation, ds.PlanarConfiguration = "RGB", 0
     if target.is_encapsulated:
@@ -167,7 +169,7 @@ def _lossless(syntax: str) -> str:
 
 
 def _cover(frame: NDArray[Any], regions: Sequence[Region], ink: Ink) -> NDArray[Any]:
-    covered = np.array(frame)
+    covered = np.array(frame)  # what decoders give may not be written to
     for region in regions:
         x0, y0, x1, y1 = region.box
         plate = plate_of(region, ink).astype(covered.dtype)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from portal.deidentify.pixels.memory import Memory, key_of
 from portal.deidentify.pixels.shown import Grey
 
 ENGINE = f"rapidocr {version('rapidocr')} PP-OCRv6 small"
@@ -36,6 +37,9 @@ class Reading(NamedTuple):
     text: str
     sure: float
     cuts: tuple[float, ...] = ()
+
+
+READ: Memory[Reading] = Memory(8192)  # what strips say, by their pixels
 
 
 @cache
@@ -98,6 +102,17 @@ def _strip(picture: Grey, quad: Quad) -> NDArray[np.uint8]:
 
 
 def _texts(strips: list[NDArray[np.uint8]]) -> list[Reading]:
+    """Each strip as it reads; what was read before is not read again."""
+    keys = [key_of(strip) for strip in strips]
+    known = {key: READ.get(key) for key in keys}
+    fresh = {key: strip for key, strip in zip(keys, strips, strict=True) if known[key] is None}
+    for key, said in zip(fresh, _read(list(fresh.values())), strict=True):
+        READ.put(key, said)
+        known[key] = said
+    return [known[key] or Reading("", 0.0) for key in keys]
+
+
+def _read(strips: list[NDArray[np.uint8]]) -> list[Reading]:
     if not strips:
         return []
     with _lock:

@@ -14,9 +14,10 @@ from pydicom.dataset import Dataset
 
 from portal.deidentify.pixels.reader import Line, read_picture
 from portal.deidentify.pixels.shown import Grey, frames, planes
-from portal.deidentify.pixels.where import Box, around, cells, changed, strokes
+from portal.deidentify.pixels.where import CELL, Box, around, cells, changed, strokes
 
 EVENTS = 12  # frames read because something changed where little moves
+AROUND = 2  # cells around a change that are read with it
 BLOCK = 16  # pixels a side of what is compared from frame to frame
 STILL = 0.1  # of the frames: a block that changes in fewer is a still one
 ALIKE = 0.6  # of two readings: they are of one text
@@ -58,16 +59,21 @@ def read(stream: BinaryIO, dataset: Dataset) -> Read:
     before: list[list[Grey]] = []
     if mean is not None:
         _take(out, mean, 0, before)
-    wanted = set(chosen)
     for number, frame in enumerate(frames(stream, palette)):
-        if number in wanted:
-            _take(out, frame, number, before)
-    out.looked = sorted(wanted)
+        if number in chosen:
+            _take(out, frame, number, before, chosen[number])
+    out.looked = sorted(chosen)
     return out
 
 
-def _take(out: Read, frame: NDArray[Any], number: int, before: list[list[Grey]]) -> None:
-    """Read a frame and add what is new; before: the planes of the frames that were read, this one is added."""
+def _take(
+    out: Read, frame: NDArray[Any], number: int, before: list[list[Grey]], where: NDArray[np.bool_] | None = None
+) -> None:
+    """Read a frame and add what is new.
+
+    before  the planes of the frames that were read; this one's are added
+    where   blocks that are looked at; None: all
+    """
     if number not in out.looked:
         out.looked.append(number)
     shown = planes(frame)
@@ -77,6 +83,9 @@ def _take(out: Read, frame: NDArray[Any], number: int, before: list[list[Grey]])
             seen = around(cells(strokes(shown[n - 1])))
             fresh = ~seen if fresh is None else fresh & ~seen
         here = fresh
+        if where is not None:
+            near = _in_cells(where, plane)
+            here = near if here is None else here & near
         for earlier in (others[n] for others in before if n < len(others)):
             here = changed(plane, earlier) if here is None else here & changed(plane, earlier)
         for line in read_picture(plane, number, here):
@@ -139,16 +148,25 @@ def _survey(stream: BinaryIO, palette: Dataset | None) -> tuple[NDArray[Any] | N
     return mean, np.stack(blocks) if blocks else np.zeros((0, 1, 1), np.float32)
 
 
-def choose(blocks: NDArray[np.float32]) -> tuple[list[int], int]:
-    """Frames to read of a loop, and how many with changes are left out.
+def choose(blocks: NDArray[np.float32]) -> tuple[dict[int, NDArray[np.bool_] | None], int]:
+    """Frames to read of a loop with the blocks to look at (None: all), and how many with changes are left out.
 
     blocks  (frames, rows, columns) mean grey levels
-    The first, the last, and each where a block changes that is still for nearly all of the loop.
+    The first and the last are read wholly, and each where a block changes that is still for nearly all of the loop is
+    read there.
     """
     count = len(blocks)
     moves = np.abs(np.diff(blocks, axis=0)) > CHANGED
     still = moves.mean(0) <= max(STILL, 2 / max(1, count - 1))
     events = (moves & still).sum((1, 2))
     order = [int(n) + 1 for n in np.argsort(-events, kind="stable") if events[n]]
-    chosen = {0, count - 1, *order[:EVENTS]}
-    return sorted(chosen), sum(n not in chosen for n in order)
+    chosen: dict[int, NDArray[np.bool_] | None] = {n: moves[n - 1] & still for n in order[:EVENTS]}
+    chosen |= {0: None, count - 1: None}
+    return chosen, sum(n not in chosen for n in order)
+
+
+def _in_cells(blocks: NDArray[np.bool_], plane: Grey) -> NDArray[np.bool_]:
+    """Blocks and what lies around them, in the cells of a picture (see where.cells)."""
+    rows, columns = -(-plane.shape[0] // CELL), -(-plane.shape[1] // CELL)
+    wide = cv2.resize(blocks.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
+    return around(wide > 0, AROUND)

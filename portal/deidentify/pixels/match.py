@@ -13,6 +13,7 @@ from portal.deidentify.text.lists import Lists
 SURE = 0.7  # of a verdict that something stays, or that a value of this patient was read
 ASK = 0.75  # of a verdict; what is less certain than this is covered, and a person decides
 READ = 0.55  # of the recogniser; what is read worse is nobody's word
+NUMBER = 5  # digits: so many that are no technique are nobody's word either
 NOISE = 0.35  # of the recogniser; below it the strokes are no letters
 
 
@@ -68,6 +69,10 @@ def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -
         return Judged(line, "identifier", verdict.kind, verdict.certainty, verdict.rule)
     if terms.laterality(text):
         return Judged(line, "laterality", "", 0.95, "marker")
+    if kind := _initials(text, lists):
+        return Judged(line, "identifier", kind, SURE, "initials")
+    if terms.doctor_follows(text):
+        return Judged(line, "identifier", "doctor", SURE, "title before letters")
     if terms.technical(text) and not (verdict.kind == "date" and verdict.certainty >= SURE):
         return Judged(line, "technical", "", 0.9, "technique")
     if alphanumeric == 1 or (alphanumeric == 2 and line.confidence < SURE):
@@ -80,9 +85,18 @@ def judge_line(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -
         return Judged(line, "identifier", "hospital", ASK, "word for a house")
     if terms.moment(text):
         return Judged(line, "identifier", "date", 0.8, "misread date")
-    if verdict.certainty >= SURE and line.confidence >= READ:
+    if verdict.certainty >= SURE and line.confidence >= READ and sum(c.isdigit() for c in text) < NUMBER:
         return Judged(line, "term", "", verdict.certainty, verdict.rule)
     return Judged(line, "unknown", "text", verdict.certainty, verdict.rule)
+
+
+def _initials(text: str, lists: Lists) -> str:
+    """The kind of person of this scan's lists whose name is two or three letters and all of a line, else nothing."""
+    whole = text.strip()
+    if not (whole.isalpha() and whole.isupper() and 2 <= len(whole) <= 3):
+        return ""
+    kinds = {term.kind for term in lists.black if term.text == whole.casefold()}
+    return min(kinds & {"doctor", "name"}, default="")
 
 
 def judge_parts(line: Line, shape: tuple[int, int], lists: Lists, judge: Judge) -> list[Judged]:

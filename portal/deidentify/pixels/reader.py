@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portal.deidentify.pixels import engine
+from portal.deidentify.pixels.memory import Memory, key_of
 from portal.deidentify.pixels.sheets import Piece, piece, sheets
 from portal.deidentify.pixels.shown import Grey
-from portal.deidentify.pixels.where import CELL, Box, areas, cells, rows, steep, strokes
+from portal.deidentify.pixels.where import CELL, Box, areas, beside, left_over, marks, rows, steep, strokes
 
 LARGE = 96  # pixels: an area that is wider and higher may hold letters that are read better when smaller
 CLOSER = 1 << 16  # pixels that are looked at closer at most, small areas first
@@ -26,6 +27,7 @@ FILLED, SHORT = 0.35, 2.5  # of a region: the share of it that lines fill; its l
 STANDING = 1.5  # times as high as wide: the recogniser lays such a line down
 FAINT = 12.0  # grey levels: strokes that differ by less from their ground stay faint
 Quad = NDArray[Any]  # (4, 2) corners x, y
+LOOKED: Memory[tuple[tuple[Quad, float], ...]] = Memory(8192)  # lines on a sheet, by its pixels
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,22 @@ def read_picture(picture: Grey, frame: int = 0, fresh: NDArray[np.bool_] | None 
 
     fresh  cells (see where.cells) of which something has to be in what is read; None: all
 
-    Several looks at the areas with strokes: as they are, reduced to their strokes (either polarity, low contrast), and
-    smaller; then larger at what nothing or nothing certain was found on.
+    Several looks at the areas with strokes: as they are, and smaller; then at what nothing or nothing certain was found
+    on, reduced to its strokes (either polarity, low contrast); then larger at what is left.
     """
     drawn = strokes(picture)
-    marked = cells(drawn)
+    marked, need = marks(drawn)
     seen = _Seen(picture, marked)
-    seen.look(_pieces(picture, drawn, areas(marked, seen.shape, fresh)))
-    left = marked & ~seen.explained()
-    if fresh is not None:
-        left &= fresh
-    if left.any():
-        seen.look(_closer(picture, drawn, rows(left, seen.shape)), faint=True)
+    seen.look(_pieces(picture, areas(marked, seen.shape, fresh)))
+    for closer in (False, True):
+        known = [_box(quad, seen.shape) for quad in seen.certain()]
+        left = left_over(drawn, marked, need, known)
+        if fresh is not None:
+            left &= fresh
+        if closer and left.any():
+            seen.look(_closer(picture, drawn, rows(left, seen.shape)), faint=True)
+        elif left.any():  # a line that may go on is looked at again as a whole
+            seen.look(_reduced(drawn, areas(beside(left, known), seen.shape)))
     quads = seen.joined()
     said = [seen.reading(quad) for quad in quads]
     sharp = steep(picture) if quads else picture
@@ -88,12 +94,10 @@ class _Seen:
     def look(self, pieces: Iterable[Piece], faint: bool = False) -> None:
         """Find lines on pieces; faint: by lower thresholds, and none that lies on one that was read for certain."""
         certain = [_box(quad, self.shape) for quad in self.certain()] if faint else []
-        for sheet in sheets(pieces):
-            for quad, sure in engine.detect(sheet.canvas, faint):
-                for part in sheet.back(quad.astype(np.float64)):
-                    box = _box(part, self.shape)
-                    if _drawn(part, self.marked) and not any(_inside(box, other) > 0.5 for other in certain):
-                        self._found.append((part, sure))
+        for part, sure in _found_on(pieces, faint):
+            box = _box(part, self.shape)
+            if _drawn(part, self.marked) and not any(_inside(box, other) > 0.5 for other in certain):
+                self._found.append((part, sure))
 
     def certain(self) -> list[Quad]:
         return [quad for quad in self.distinct() if self.reading(quad).sure >= CERTAIN]
@@ -125,19 +129,27 @@ class _Seen:
     def _refused(self, quad: Quad) -> bool:
         return id(quad) in self._read and self.reading(quad).sure < LETTERS
 
-    def explained(self) -> NDArray[np.bool_]:
-        """The cells through which a line goes that was read for certain."""
-        out = np.zeros_like(self.marked)
-        for quad in self.certain():
-            x0, y0, x1, y1 = _box(quad, self.shape)
-            out[y0 // CELL : (y1 - 1) // CELL + 1, x0 // CELL : (x1 - 1) // CELL + 1] = True
-        return out
-
     def _recognised(self, quads: list[Quad]) -> list[Quad]:
         new = [quad for quad in quads if id(quad) not in self._read]
         said = engine.recognise(self.picture, [quad.astype(np.int32) for quad in new])
         self._read |= {id(quad): one for quad, one in zip(new, said, strict=True)}
         return quads
+
+
+def _found_on(pieces: Iterable[Piece], faint: bool) -> Iterator[tuple[Quad, float]]:
+    """(corners in the picture, certainty) of the lines on pieces; a sheet that was looked at before is not again.
+
+    A whole sheet, not a piece: what lies beside a piece has a say in what the detector finds on it, and what becomes
+    of a file must not depend on what the worker saw before.
+    """
+    for sheet in sheets(list(pieces)):
+        key = key_of(sheet.canvas, faint)
+        if (found := LOOKED.get(key)) is None:
+            found = tuple(engine.detect(sheet.canvas, faint))
+            LOOKED.put(key, found)
+        for quad, sure in found:
+            for n, part in sheet.back(quad.astype(np.float64)):
+                yield sheet.placed[n][2].back(part), sure
 
 
 def _rows(quads: list[Quad], shape: tuple[int, int]) -> list[list[Quad]]:
@@ -184,14 +196,19 @@ def _cuts(quad: Quad, reading: engine.Reading, box: Box) -> tuple[int, ...]:
     return (box[first], *cuts[1:-1], box[last])
 
 
-def _pieces(picture: Grey, drawn: Grey, boxes: list[Box]) -> Iterator[Piece]:
+def _pieces(picture: Grey, boxes: list[Box]) -> Iterator[Piece]:
     """What is looked at of a picture first."""
     for x0, y0, x1, y1 in boxes:
         part, at = picture[y0:y1, x0:x1], (x0, y0)
         yield piece(part, at)
-        yield piece(_even(drawn[y0:y1, x0:x1]), at)
         if min(part.shape) > LARGE:
             yield piece(part, at, 0.5)
+
+
+def _reduced(drawn: Grey, boxes: list[Box]) -> Iterator[Piece]:
+    """The strokes of what is left."""
+    for x0, y0, x1, y1 in boxes:
+        yield piece(_even(drawn[y0:y1, x0:x1]), (x0, y0))
 
 
 def _closer(picture: Grey, drawn: Grey, boxes: list[Box]) -> Iterator[Piece]:

@@ -49,7 +49,9 @@ def ask(receipt: Receipt, looked: Looked) -> None:
         box = list(looked.box(one))
         question, new = PixelQuestion.objects.get_or_create(receipt=receipt, box=box, defaults=values)
         if new:
-            _, picture = cv2.imencode(".png", looked.read.crops[one.line])
+            crop = looked.read.crops[one.line]
+            clear = cv2.normalize(crop, crop.copy(), 0, 255, cv2.NORM_MINMAX)  # faint lines can be read by people too
+            _, picture = cv2.imencode(".png", clear)
             content = {"text": one.line.text, "png": base64.b64encode(picture.tobytes()).decode()}
             PixelCrop.objects.create(question_id=question.pk, content=lock.encrypt(json.dumps(content).encode()))
             _announce(question)
@@ -158,6 +160,9 @@ def teach(question_pk: int) -> bool:
     crop = PixelCrop.objects.get(question_id=question.pk)
     text = json.loads(vault.cipher().decrypt(bytes(crop.content)))["text"]
     which = "black" if question.state == State.COVERED else "white"
+    value = text.rpartition(":")[2].strip()  # of "Op: Hernandez" the name goes, the label would go everywhere
+    if which == "black" and sum(c.isalnum() for c in value) > 1:
+        text = value
     kind = question.kind if question.kind in KINDS else "name"
     terms.teach(question.decided_by, question.organisation_id, text, which, kind)
     return True

@@ -52,16 +52,16 @@ class Sheet:
     canvas: Grey
     placed: tuple[tuple[int, int, Piece], ...]
 
-    def back(self, quad: Quad) -> Iterator[Quad]:
-        """Corners on the sheet as corners in the picture, for each piece that the line lies on."""
+    def back(self, quad: Quad) -> Iterator[tuple[int, Quad]]:
+        """(which of the placed pieces, corners in it) for each piece that corners on the sheet lie on."""
         (x0, y0), (x1, y1) = quad.min(0), quad.max(0)
-        for x, y, piece in self.placed:
+        for n, (x, y, piece) in enumerate(self.placed):
             rows, columns = piece.size
             across = min(x1, x + columns) - max(x0, x)
             down = min(y1, y + rows) - max(y0, y)
             whole = across >= x1 - x0 - LEAST and down >= y1 - y0 - LEAST
             if whole or (across >= LEAST and down >= LEAST and across * down >= 0.1 * (x1 - x0) * (y1 - y0)):
-                yield piece.back(np.clip(quad - (x, y), 0, (columns, rows)))
+                yield n, np.clip(quad - (x, y), 0, (columns, rows))
 
 
 def piece(picture: Grey, at: tuple[int, int], scale: float = 1.0) -> Piece:

@@ -29,6 +29,7 @@ WORDS = """
  t1 t2 t1w t2w pd pdw fat sat fs gd ce on off auto avg average max no of in to x h w l r a p s i f n d y page
  asc desc ao diam diameter index area vol volume vel velocity length lv rv la ra ivs lvpw lvot rvot av mv tv pv ef fs
  vmax vmean vti pg mean peak grad bpd hc ac fl efw crl edd ga psv edv ri pi sv hpen hgen low med high adult echo cardiac
+ thi adv advanced
  lossy lossless compressed original derived for presentation processing cmh2o bar kg lb percent
 """
 UNITS = re.compile(
@@ -68,6 +69,14 @@ def place(text: str) -> bool:
 def person_follows(text: str) -> bool:
     """Whether a line begins as one in which a person is named: "Tech: …", "Dr. …"."""
     return bool(PERSON.match(text))
+
+
+DOCTOR = re.compile(r"\W*dr[.\s]\s*[^\W\d]", re.IGNORECASE)  # before a number it is the dynamic range
+
+
+def doctor_follows(text: str) -> bool:
+    """Whether a line begins with the title of a doctor and goes on in letters: "DR B", "Dr. Stone"."""
+    return bool(DOCTOR.match(text))
 
 
 WRITTEN = re.compile(

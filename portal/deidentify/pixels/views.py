@@ -77,6 +77,8 @@ def pixel_look(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     tables.explain(rows)
     for row in rows:
         row.seen = shown.get(row.pk)
+        x0, y0, x1, y1 = row.box
+        row.upright = y1 - y0 > x1 - x0
     waiting = [row for row in rows if row.state == PixelQuestion.State.OPEN]
     context = {"look": made, "rows": rows, "closed": closed, "first": waiting[0] if waiting else None}
     return render(request, "deidentify/look.html", context)

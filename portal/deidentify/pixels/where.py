@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +40,19 @@ def steep(picture: Grey) -> Grey:
 
 
 def cells(drawn: Grey) -> NDArray[np.bool_]:
-    """(rows / CELL, columns / CELL), true where a line of text may be; drawn: what `strokes` gives.
+    """(rows / CELL, columns / CELL), true where a line of text may be; drawn: what `strokes` gives."""
+    return marks(drawn)[0]
 
+
+def marks(drawn: Grey) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """(rows / CELL, columns / CELL) where a line of text may be, and from which value on a pixel of a cell stands out.
+
+    drawn  what `strokes` gives
     A cell counts when enough of its pixels stand out by EDGE, and by NOISE times the median of the pixels in most of
     the cells around: grain and speckle are everywhere, also between the letters of text that lies on them.
     """
-    rows, columns = -(-drawn.shape[0] // CELL), -(-drawn.shape[1] // CELL)
-    padded = np.zeros((rows * CELL, columns * CELL), np.uint8)
-    padded[: drawn.shape[0], : drawn.shape[1]] = drawn
-    blocks = padded.reshape(rows, CELL, columns, CELL)
+    blocks = _blocks(drawn)
+    rows, columns = blocks.shape[0], blocks.shape[2]
     some = np.ascontiguousarray(blocks[:, 1::2, :, 1::2].transpose(0, 2, 1, 3)).reshape(rows, columns, -1)
     half = some.shape[2] // 2
     usual = np.ascontiguousarray(np.partition(some, half, axis=2)[..., half])
@@ -56,16 +62,43 @@ def cells(drawn: Grey) -> NDArray[np.bool_]:
     marked = count >= LEAST
     _, labels, found, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=4)
     alone = found[:, cv2.CC_STAT_AREA] == 1
-    return np.asarray(marked & ~(alone[labels] & (count < ALONE)))
+    return np.asarray(marked & ~(alone[labels] & (count < ALONE))), need
+
+
+def left_over(
+    drawn: Grey, marked: NDArray[np.bool_], need: NDArray[np.uint8], known: Iterable[Box]
+) -> NDArray[np.bool_]:
+    """The marked cells in which enough strokes lie outside of the known boxes; marked, need: what `marks` gives."""
+    rest = drawn.copy()
+    for x0, y0, x1, y1 in known:
+        rest[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1] = 0
+    return np.asarray(marked & ((_blocks(rest) >= need[:, None, :, None]).sum((1, 3)) >= LEAST))
+
+
+def beside(left: NDArray[np.bool_], known: Iterable[Box]) -> NDArray[np.bool_]:
+    """Cells that are left over, with those of known lines that have some in them or before and behind them."""
+    out = left.copy()
+    for x0, y0, x1, y1 in known:
+        across, down = (x0 // CELL, -(-x1 // CELL)), (y0 // CELL, -(-y1 // CELL))
+        lying = x1 - x0 >= y1 - y0
+        wide, high = (2, 0) if lying else (0, 2)
+        near = left[max(0, down[0] - high) : down[1] + high, max(0, across[0] - wide) : across[1] + wide]
+        if near.any():
+            out[down[0] : down[1], across[0] : across[1]] = True
+    return out
+
+
+def _blocks(drawn: Grey) -> Grey:
+    """(rows / CELL, CELL, columns / CELL, CELL): a picture in cells, zero where those at the edge go beyond it."""
+    rows, columns = -(-drawn.shape[0] // CELL), -(-drawn.shape[1] // CELL)
+    padded = np.zeros((rows * CELL, columns * CELL), np.uint8)
+    padded[: drawn.shape[0], : drawn.shape[1]] = drawn
+    return padded.reshape(rows, CELL, columns, CELL)
 
 
 def changed(picture: Grey, earlier: Grey) -> NDArray[np.bool_]:
     """(rows / CELL, columns / CELL), true where two pictures of one size differ by SAME grey levels or more."""
-    differ = cv2.absdiff(picture, earlier)
-    rows, columns = -(-differ.shape[0] // CELL), -(-differ.shape[1] // CELL)
-    padded = np.zeros((rows * CELL, columns * CELL), np.uint8)
-    padded[: differ.shape[0], : differ.shape[1]] = differ
-    return np.asarray(padded.reshape(rows, CELL, columns, CELL).max((1, 3)) >= SAME)
+    return np.asarray(_blocks(np.asarray(cv2.absdiff(picture, earlier))).max((1, 3)) >= SAME)
 
 
 def around(marked: NDArray[np.bool_], margin: int = 1) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import pixel_array
+from scipy.ndimage import binary_dilation, black_tophat, white_tophat
 
 from tests.factories.burnt import fonts
 from tests.factories.burnt.grounds import GROUNDS
@@ -19,6 +20,9 @@ from tests.factories.burnt.people import CLINICAL, Person, person
 SIZES = (11, 12, 14, 16, 18, 20, 24, 28, 34)  # pixels, before large images are allowed for
 LOW_CONTRAST = 0.25  # of the image's range
 LEGIBLE = 0.25  # of the image's range, between nearly all of a line's ink and what it stands on
+CROWDED = 0.10  # of a line's ink and of what lies close around it: as much may have letters, or look like ink, before
+ROWS = 7  # pixels of height: letters of a 5 × 7 matrix are the smallest that are read
+THIN = 9  # pixels: strokes of letters are thinner
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,13 @@ def case(seed: int, ground: str | Dataset, lines: int = 9) -> Case:
         font, size = str(rng.choice(fonts.NAMES)), round(float(rng.choice(SIZES)) * float(rng.choice([1, grow])))
         ink = np.rot90(fonts.ink(text, font, size), turned // 90)
         at = _place(rng, free, ink.shape)
-        if at is None:
+        if at is None or min(ink.shape) < ROWS:
             continue
         window = np.s_[at[0] : at[0] + ink.shape[0], at[1] : at[1] + ink.shape[1]]
         faint = rng.random() < 0.15
         under = pixels[..., window[0], window[1], :].mean(-1) if colour else pixels[..., window[0], window[1]]
         under = under.reshape(-1, *ink.shape)[0]
-        level = _level(rng, under[np.nonzero(ink > 0.3)], low, high, top, faint)
+        level = _level(rng, under, ink > 0.3, low, high, top, faint)
         if level is None:
             continue
         strength = ink[..., None] if colour else ink
@@ -115,17 +119,31 @@ def case(seed: int, ground: str | Dataset, lines: int = 9) -> Case:
         over = float(np.std(under)) > 0.02 * max(high - low, 1)
         where = (rows + at[0], columns + at[1])
         made.planted.append(Planted(kind, text, turned, bool(faint), over, font, size, where))
+    if colour:
+        ds.PlanarConfiguration = 0  # as they were decoded
     ds.PixelData = np.ascontiguousarray(pixels).tobytes()
     return made
 
 
 def _level(
-    rng: np.random.Generator, under: NDArray[np.floating], low: float, high: float, top: float, faint: bool
+    rng: np.random.Generator,
+    ground: NDArray[np.floating],
+    ink: NDArray[np.bool_],
+    low: float,
+    high: float,
+    top: float,
+    faint: bool,
 ) -> float | None:
     """The value of the ink: an extreme one, or, where faint, a quarter of the range from what it stands on.
 
-    None where parts of the line could not be read with any: a line that nobody can read names nobody.
+    ground  (rows, columns) what the line's box shows without it
+    None where parts of the line could not be read with any, where its ink lies on the strokes of letters that were
+    there before, or where what lies between its letters looks like its ink: a line that nobody can read names nobody.
+    None of it asks the reader that is measured.
     """
+    under = ground[ink]
+    close = max(2, min(ink.shape) // 6)
+    ring = binary_dilation(ink, iterations=close) & ~ink
     span = max(high - low, 0.2 * top)
     usual = float(np.median(under))
     if faint:
@@ -134,9 +152,13 @@ def _level(
         wanted = [top if rng.random() < 0.5 else min(top, high + 0.1 * span), max(0.0, low - 0.1 * span)]
     wanted = [level for level in wanted if 0 <= level <= top]
     clear = [float(np.percentile(np.abs(under - level), 2)) / span for level in wanted]
-    if not clear or max(clear) < LEGIBLE * (0.7 if faint else 1):
+    least = LEGIBLE * (0.7 if faint else 1)
+    if not clear or max(clear) < least:
         return None
-    return wanted[int(np.argmax(clear))]
+    level = wanted[int(np.argmax(clear))]
+    alike = np.abs(ground[ring] - level) < least * span
+    thin = np.maximum(white_tophat(ground, THIN), black_tophat(ground, THIN))[ink] > LEGIBLE * span
+    return level if max(float(alike.mean()), float(thin.mean())) <= CROWDED else None
 
 
 def _place(rng: np.random.Generator, free: NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -28,7 +28,7 @@ NAMES = (*OUTLINED, *HERSHEY, BITMAP)
 
 
 @cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     if name == BITMAP:
         return ImageFont.load_default_imagefont()
     if name == "pillow":
@@ -46,7 +46,7 @@ def ink(text: str, name: str, size: int) -> NDArray[np.float32]:
         at = (thickness + 4, height + thickness + 4)
         cv2.putText(plate, text, at, HERSHEY[name], scale, 255, thickness, cv2.LINE_AA)
         return _cut(plate)
-    font = _font(name, size)
+    font = font_of(name, size)
     box = font.getbbox(text)
     plate_image = Image.new("L", (int(box[2]) + 8, int(box[3]) + 8), 0)
     ImageDraw.Draw(plate_image).text((2, 2), text, fill=255, font=font)
