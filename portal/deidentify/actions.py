@@ -160,7 +160,7 @@ def _make(
     kept = looked.without(shown) if looked else None
     with pixels.cleaned(found, kept, keys.days, painted) as clean_copy:
         if face:
-            say(found.dataset, face.face, face.placed)
+            say(found.dataset, face.face, face.left, painted is not None)
         publish(storage.archive(), name, found.dataset, clean_copy)
     return Made(keys, rule, outcome, looked, face, face.report(painted is not None) if face else {})
 
@@ -214,6 +214,8 @@ def clean(
         lists = own | terms.known(keys.organisation, keys.patient)
         options = Options(uids=receipt.source.privacy == Source.Privacy.KEEP_UIDS)
         outcome = deidentify(dataset, keys, options, lists, site)
+        if receipt.source.kind == Source.Kind.REPORT and not (alone or rule):
+            filing.among(dataset, originals["StudyInstanceUID"], keys)
     for keyword, original in originals.items():
         made = str(dataset.get(keyword) or "")
         if made != original:  # a joined study leads back to the first study that was joined

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from portal.core import outbox
 from portal.core.locks import alone_until_commit
-from portal.deidentify import terms, vault
+from portal.deidentify import rules, terms, vault
 from portal.deidentify.keys import Keys, patient_key
 from portal.deidentify.models import VaultPatient, WaitingReport
 from portal.deidentify.profile import Outcome
@@ -39,6 +39,18 @@ def whose(identity: Mapping[str, str], organisation_id: int) -> dict[str, str]:
         if VaultPatient.objects.filter(organisation_id=organisation_id, pseudonym=pseudonym).exists():
             return one
     return without
+
+
+def among(dataset: Dataset, original: str, keys: Keys) -> None:
+    """Give a cleaned report that names its study the UID under which that study lies here.
+
+    A source that keeps UIDs and one that does not give the same study different ones. Unknown here: it stays as it is.
+    """
+    said = str(dataset.get("StudyInstanceUID") or "")
+    for uid in dict.fromkeys([said, original, rules.pseudo_uid(keys.uids, keys.organisation, original)]):
+        if Receipt.objects.filter(organisation_id=keys.organisation, study_uid=uid).exists():
+            dataset.StudyInstanceUID = uid
+            return
 
 
 class Waits(Exception):

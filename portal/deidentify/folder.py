@@ -17,17 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from portal.deidentify import documents, rules
 from portal.deidentify.faces import header
+from portal.deidentify.faces.frames import frames
 from portal.deidentify.faces.series import Series
-from portal.deidentify.faces.whole import Face, painted, say
+from portal.deidentify.faces.whole import Face, Painted, left_over, painted, say
 from portal.deidentify.files import write_instance
 from portal.deidentify.headers import gather
 from portal.deidentify.keys import IDENTITY, derived, face_key, patient_key
-from portal.deidentify.pixels.cover import NotCovered, covered
+from portal.deidentify.pixels.clean import cleaned, judged, seen_in, texts
+from portal.deidentify.pixels.cover import NotCovered
+from portal.deidentify.pixels.engine import ENGINE
+from portal.deidentify.pixels.instance import Read
 from portal.deidentify.pixels.shown import NotShown
 from portal.deidentify.profile import NAME, VERSION, deidentify
 from portal.deidentify.table import Options, Row
@@ -49,6 +52,7 @@ class Run:
     before: int = 0  # done by an earlier run
     faces: int = 0  # clean files of series whose face was replaced
     heads: int = 0  # clean files of heads in which a face could not be looked for
+    written: int = 0  # clean files with text in their pixels that was covered
     aside: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -61,6 +65,7 @@ class Job:
     secret: bytes
     options: Options
     site: Mapping[int, Row] = field(default_factory=dict)
+    pixels: bool = True  # text is looked for in them
 
     def keyed(self, *parts: str) -> str:
         """How the journal calls a file or its content: keyed, since folders and files are named after patients."""
@@ -70,7 +75,7 @@ class Job:
     def state_of(self, path: Path, lists: Lists, series: str) -> str:
         """Changes with the file, the lists, its series, the options and the profile: then it is cleaned again."""
         terms = json.dumps([sorted([t.text, t.kind] for t in lists.black), sorted(lists.white), sorted(lists.grey)])
-        rest = (repr(self.options), repr(sorted(self.site.items())), NAME, VERSION)
+        rest = (repr(self.options), repr(sorted(self.site.items())), NAME, VERSION, ENGINE if self.pixels else "")
         return self.keyed(_sha256(path), terms, series, *rest)
 
 
@@ -95,14 +100,14 @@ def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
     result = Run(total=len(found))
     lists: defaultdict[str, Lists] = defaultdict(Lists)
     patients: dict[Path, str] = {}
-    series = Series()
+    series = Series(lambda uid: face_key(job.secret, ORGANISATION, uid))
     for number, path in enumerate(found, 1):
         tell("reading", number, len(found))
         try:
             with opened(path, defer=True) as file:
                 patients[path] = patient = _patient(file)
                 lists[patient] |= _named(path, file)
-                series.note(path, file.dataset)
+                _note(series, path, file)
         except (Damaged, *IMPOSSIBLE):
             continue  # said by the second pass
     with _journal(job.out) as log:
@@ -116,9 +121,9 @@ def run(job: Job, tell: Callable[[str, int, int], None]) -> Run:
                 continue
             line: dict[str, Any] = {"source": name, "version": state, "profile": f"{NAME} {VERSION}"}
             try:
-                uid = series.uid(path)
-                face = series.face(path, face_key(job.secret, ORGANISATION, uid)) if uid is not None else None
+                face = series.face(path) if series.noted(path) else None
                 line |= _clean(job, path, own, name, owners, face)
+                result.written += bool(line.get("pixels", {}).get("covered"))
                 result.done += 1
                 result.faces += face is not None and face.plan is not None
                 result.heads += face is not None and face.open
@@ -146,16 +151,19 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
     """
     with opened(path) as file:
         keys = derived(job.secret, ORGANISATION, _patient(file))
-        placed, frame = header.plane(file.dataset) is not None, _painted(file, face)
+        left = left_over(face, file.dataset, frames(file.dataset)) if face else ""
+        seen, changed = _shown(job, file, face)
+        lists |= gather(file.dataset, texts(seen))
         documents.unpack(file.dataset)
         outcome = deidentify(file.dataset, keys, job.options, lists, job.site)
+        looked = judged(file, seen, outcome.lists)
         relative = place_of(file.dataset)
         target = job.out / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         try:
-            with covered(file, (), frame) as made, part.open("wb") as out:
-                say(file.dataset, face, placed)
+            with cleaned(file, looked, keys.days, changed) as made, part.open("wb") as out:
+                say(file.dataset, face, left, changed is not None)
                 write_instance(out, file.dataset, made)
                 out.flush()
                 os.fsync(out.fileno())
@@ -171,14 +179,24 @@ def _clean(job: Job, path: Path, lists: Lists, name: str, owners: dict[str, str]
         "output": relative,
         "counts": outcome.counts,
         "found": outcome.found,
-        **({"face": face.reason or "replaced"} if face else {}),
+        **({"face": left or face.reason or "replaced"} if face else {}),
+        **({"pixels": looked.report()} if looked else {}),
         "actions": [list(action) for action in outcome.actions],
     }
 
 
-def _painted(file: Opened, face: Face | None) -> NDArray[Any] | None:
+def _note(series: Series, path: Path, file: Opened) -> None:
+    """Where an instance's frames lie; of an enhanced one all of the header has to be read for that."""
+    if file.header.sop_class not in header.ENHANCED:
+        return series.note(path, file.dataset)
+    with opened(path) as whole:
+        return series.note(path, whole.dataset)
+
+
+def _shown(job: Job, file: Opened, face: Face | None) -> tuple[Read | None, Painted | None]:
+    """(what is written in the pixels, what gives them a generic face), each None where there is none."""
     try:
-        return painted(file, face)
+        return seen_in(file) if job.pixels else None, painted(file, face)
     except NotShown as error:
         raise Damaged("pixels_not_read", str(error)) from error
 

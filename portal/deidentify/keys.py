@@ -56,3 +56,11 @@ def patient_key(identity: Mapping[str, str], study_uid: str) -> str:
     if identity["PatientName"].strip("^ ") and identity["PatientBirthDate"]:
         return f"name\n{identity['PatientName'].casefold()}\n{identity['PatientBirthDate']}"
     return f"study\n{study_uid}"
+
+
+def reference_digest(secret: bytes, organisation_id: int, study_uid: str, frame_uid: str) -> str:
+    """Under what a study's frame of reference is known again, by both original UIDs; empty where one is missing."""
+    if not study_uid or not frame_uid:
+        return ""
+    text = f"{organisation_id}\n{study_uid}\n{frame_uid}".encode()
+    return hmac.digest(rules.derive(secret, "frames of faces"), text, "sha256").hex()

@@ -1,6 +1,6 @@
 """Apply the de-identification profile to a data set, recursively; no database, no files.
 
-PS3.15 (2024b) Annex E: Basic Application Level Confidentiality Profile with the options Retain
+PS3.15 (2026c) Annex E: Basic Application Level Confidentiality Profile with the options Retain
 Longitudinal Temporal Information with Modified Dates, Retain Patient Characteristics, Retain Device
 Identity and Clean Descriptors (and Retain UIDs where a source is set to it).
 """
@@ -69,6 +69,10 @@ class Outcome:
     lists: Lists = field(default_factory=Lists)  # this scan's, for the vault and the pixels alone
     alone: bool = False  # a report whose sender named no study
 
+    def replaced(self, keyword: str) -> None:
+        """Note that a value of our own stands where the table left none; only for what the file had."""
+        self.actions = [(p, "D", "own") if p == keyword else (p, a, cited) for p, a, cited in self.actions]
+
     @property
     def counts(self) -> dict[str, int]:
         return dict(Counter(action for _, action, _ in self.actions))
@@ -95,6 +99,7 @@ def deidentify(
     work.clean(dataset, "")
     dataset.PatientID = keys.patient
     dataset.PatientName = keys.patient
+    work.outcome.replaced("PatientName")
     if not site or AGE not in site:  # a site's rule for it is the last word
         if "PatientAge" in dataset:
             dataset.PatientAge = rules.cap_age(str(dataset.PatientAge or "")) or age
@@ -103,6 +108,7 @@ def deidentify(
     if accession:  # the same for the scan and its report, so that they find each other
         dataset.AccessionNumber = rules.pseudonym(keys.ids, keys.organisation, "accession", accession, "A")
         work.outcome.uids[dataset.AccessionNumber] = accession
+        work.outcome.replaced("AccessionNumber")
     _mark(dataset, options)
     work.outcome.found = dict(Counter(f"{kind}: {rule}" for kind, rule in work.cleaner.found))
     work.outcome.lists = work.cleaner.lists

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.deidentify import rules
-from portal.deidentify.keys import Keys, derived, face_digest, face_key
+from portal.deidentify.keys import Keys, derived, face_digest, face_key, reference_digest
 from portal.deidentify.models import VaultPatient, VaultUid
 
 
@@ -59,6 +59,11 @@ def keys_for(organisation_id: int, patient: str) -> Keys:
 def series_digest(organisation_id: int, series_uid: str) -> str:
     """Under what a series with this original UID is known again while its slices come."""
     return face_digest(_secret(), organisation_id, series_uid)
+
+
+def frame_digest(organisation_id: int, study_uid: str, frame_uid: str) -> str:
+    """Under what a study's frame of reference is known again; empty where the header has none."""
+    return reference_digest(_secret(), organisation_id, study_uid, frame_uid)
 
 
 def series_key(organisation_id: int, digest: str) -> bytes:

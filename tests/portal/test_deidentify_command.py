@@ -10,10 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.pixels import pixel_array
+from pydicom.uid import SecondaryCaptureImageStorage
 
+from inference.preprocess import fiducials
+from tests.factories.burnt import fonts
+from tests.factories.burnt.grounds import bare
 from tests.factories.planted.headers import PlantedHeader, header
 from tests.factories.planted.people import GREY
 
@@ -22,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 def command(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "portal.command", "deidentify", *map(str, arguments)]
-    return subprocess.run(words, cwd=ROOT, env=_env(**env), capture_output=True, text=True, timeout=120)
+    return subprocess.run(words, cwd=ROOT, env=_env(**env), capture_output=True, text=True, timeout=600)
 
 
 def _env(**more: str) -> dict[str, str]:
@@ -58,6 +64,10 @@ def test_a_folder_becomes_clean_files_and_a_report_without_values(folder: Path, 
     assert (done.returncode, done.stdout.strip()) == (1, "12 clean, 0 clean before, 1 set aside, of 13 files")
     assert "set aside (not_dicom)" in done.stderr and "new key" in done.stderr
     assert key.stat().st_mode & 0o777 == 0o600
+    assert len(sorted(out.rglob("*.dcm"))) == 12
+    # by a key that stays: of a new one a shifted date may by chance be the date of another patient's birth
+    out = tmp_path / "kept"
+    command(folder, out, CONCORD_VAULT_KEY="k" * 40)
     clean = sorted(out.rglob("*.dcm"))
     assert len(clean) == 12
     everything = b"".join(path.read_bytes() + str(path).encode() for path in clean)
@@ -126,6 +136,36 @@ def test_a_report_that_comes_later_cleans_the_scan_anew(tmp_path: Path) -> None:
     scan.save_as(found / "second.dcm")
     assert command(found, out, **key).stdout.startswith("2 clean, 0 clean before")
     assert pydicom.dcmread(clean).ImageComments == "The %DOCTOR% called."
+
+
+def test_text_in_pictures_is_covered_and_what_it_names_is_searched_for(tmp_path: Path) -> None:
+    found, key = tmp_path / "in", {"CONCORD_VAULT_KEY": "k" * 40}
+    found.mkdir()
+    plane = (np.random.default_rng(7).integers(0, 4, (400, 640)) + 30).astype("u1")
+    for text, at in (("QUILLFEATHER, ROSA", (40, 40)), ("Ref: Dr. Ada Brambleworth", (200, 40)), ("R-MLO", (340, 500))):
+        ink = fonts.ink(text, "DejaVuSans.ttf", 24) > 0.5
+        plane[at[0] : at[0] + ink.shape[0], at[1] : at[1] + ink.shape[1]][ink] = 250
+    scan = bare(SecondaryCaptureImageStorage, "OT", plane, 8)
+    scan.PatientName, scan.PatientID, scan.ImageComments = "Quillfeather^Rosa", "77120934", "The brambleworth called."
+    scan.save_as(found / "scan.dcm", enforce_file_format=True)
+
+    out = tmp_path / "unread"
+    done = command(found, out, "--no-pixels", **key)
+    assert "Texts inside pictures were not looked for." in done.stderr and done.returncode == 0
+    assert (pixel_array(next(out.rglob("*.dcm"))) == plane).all()
+
+    done = command(found, out, **key)  # what was written without looking is not taken for clean
+    assert done.stdout.startswith("1 clean, 0 clean before") and "pictures of 1 files was covered" in done.stderr
+    clean = pydicom.dcmread(next(out.rglob("*.dcm")))
+    shown = pixel_array(clean)
+    hidden = fiducials.mask(clean, shown.shape)
+    assert hidden is not None and (shown[~hidden] == plane[~hidden]).all()
+    assert not (shown == 250)[:300].any() and (shown == 250)[300:].any()
+    assert clean.ImageComments == "The %DOCTOR% called." and clean.BurnedInAnnotation == "NO"
+    journal = (out / "deidentification.jsonl").read_text()
+    assert {"name", "doctor"} <= {one["kind"] for one in lines(out)[-1]["pixels"]["covered"]}  # type: ignore[index]
+    assert not any(word in journal.casefold() for word in ("quill", "bramble", "rosa"))
+    assert command(found, out, **key).stdout.startswith("0 clean, 1 clean before")
 
 
 def test_two_files_of_one_instance_that_differ_are_not_laid_over_each_other(tmp_path: Path) -> None:

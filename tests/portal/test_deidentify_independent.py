@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 from collections import Counter
@@ -10,13 +11,14 @@ from pathlib import Path
 import pydicom
 from deid.config import DeidRecipe
 from deid.dicom.fields import expand_field_expression, get_fields_with_lookup
+from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c
 from pydicom.data import get_testdata_file
 
 from portal.deidentify import documents
 from portal.deidentify.files import write_instance
 from portal.deidentify.keys import Keys
 from portal.deidentify.profile import deidentify
-from portal.deidentify.table import Options
+from portal.deidentify.table import TABLE, Options
 from portal.ingest.inspect import inspect, opened
 from portal.ingest.rules import DEFLATED
 from tests import syntaxes
@@ -32,6 +34,19 @@ def errors(path: Path) -> Counter[str]:
     assert done.stdout or done.stderr
     found = (line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error"))
     return Counter(re.sub(r"UID [\d.]+$|<[\d.]+>", "UID", line) for line in found)
+
+
+def test_the_table_is_that_of_ps3_15_2026c_row_by_row() -> None:
+    """Basic codes of all attributes as another project took them from the standard; groups 50xx and 60xx are rules."""
+    codes = {
+        f"{group:04X}{element:04X}": name.removesuffix("_TAGS").replace("U_STAR", "U*").replace("_", "/")
+        for name, tags in vars(dicomfields_2026c).items()
+        if name.endswith("_TAGS") and name != "ALL_TAGS"
+        for group, element in (tag for tag in tags if len(tag) == 2)
+    }
+    assert len(codes) > 650
+    with TABLE.open(newline="") as file:
+        assert {line["tag"]: line["basic"] for line in csv.DictReader(file)} == codes
 
 
 def passes(path: Path) -> bool:

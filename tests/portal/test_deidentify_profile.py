@@ -188,7 +188,7 @@ def test_the_same_header_gives_the_same_bytes() -> None:
 
 
 def test_worked_rows_of_table_e_1_1() -> None:
-    """Rows as printed in PS3.15 2024b, with the options that are in force."""
+    """Rows as printed in PS3.15 2026c, with the options that are in force."""
     table = rows(FULL)
     wanted = {
         0x00080050: "Z",  # Accession Number: Z

@@ -25,7 +25,7 @@ from tests.factories.burnt.grounds import bare
 from tests.factories.door import cleaned
 
 pytestmark = pytest.mark.django_db(transaction=True)
-VALUES = ("Quillfeather", "QUILLFEATHER", "77120934", "Qmarspital", "Yqorvathy")
+VALUES = ("ACC-99812", "Quillfeather", "QUILLFEATHER", "77120934", "Qmarspital", "Yqorvathy")
 
 
 def arrived(*scans: pydicom.Dataset) -> list[Receipt]:
@@ -33,6 +33,7 @@ def arrived(*scans: pydicom.Dataset) -> list[Receipt]:
     done = []
     for ds in scans:
         ds.PatientName, ds.PatientID, ds.InstitutionName = "Quillfeather^Rosa", "77120934", "Qmarspital"
+        ds.AccessionNumber = "ACC-99812"
         out = io.BytesIO()
         ds.save_as(out, enforce_file_format=True)
         done.append(store_receipt(cleaned(receive(source, io.BytesIO(out.getvalue())).pk).pk))
@@ -76,6 +77,8 @@ def test_a_scan_of_several_files_by_page_and_api(plain_static: None) -> None:  #
         "open",
     }
     assert lines["PatientName"]["tag"] == "(0010,0010)" and lines["InstitutionName"]["files"] == 3
+    for keyword in ("PatientName", "PatientID", "AccessionNumber"):  # pseudonyms stand there
+        assert lines[keyword]["word"] == "Replaced"
     assert "Modality" in {one["path"] for one in found["kept"]}
     single = bearer.get(f"/api/v1/receipts/{receipts[1].pk}/deidentification/").json()
     assert single["files"] == 1 and {line["path"] for line in single["attributes"]} == set(lines)

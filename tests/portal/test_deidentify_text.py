@@ -116,3 +116,38 @@ def test_a_long_text_is_searched_in_pieces_that_lose_nothing() -> None:
 @pytest.mark.parametrize("unit", ["a", "1", "1-", "a.", "Hospital ", "May ", "Dr. ", "A^", "+1 ", "St. ", "of the "])
 def test_no_text_takes_forever(unit: str) -> None:
     assert find(unit * 20_000, LISTS) is not None  # with one search of it all some of these took minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "left"),
+    [
+        ("HIS WIFE HEMAL JYOTI ARYA CALLED ON 27 APRIL.", ["Arya^Maya"], "CALLED ON"),
+        (
+            "MRS. ALICIA P. DIE BONT WAS ACCOMPANIED BY HER SON.",
+            ["Bont^Pleun", "Scott^Alicia"],
+            "WAS ACCOMPANIED BY HER",
+        ),
+        ("mr. maya shanker reports increasing dyspnea.", ["Das^Maya"], "reports increasing dyspnea"),
+        ("thank you for referring p.k. gonzalez.", [], "thank you for referring"),
+        ("Results were called to Chelsea Day at 3 pm.", [], "at 3 pm"),
+        ("NEXT OF KIN: COREY MAY, PHONE", ["Garrett^Corey"], "PHONE"),
+        ("Biopsy performed by Dr. R.A. Mayoral showed benign tissue.", [], "showed benign tissue"),
+        ("The patient, FLOOR VAN DE WETERINK, tolerated it well.", ["van de Weterink^Floor"], "tolerated it well"),
+    ],
+)
+def test_a_name_takes_what_belongs_to_it_and_no_word_more(text: str, names: list[str], left: str) -> None:
+    lists = Lists.of([(name, "name") for name in names])
+    covered = bytearray(text.encode())
+    for span in find(text, lists):
+        covered[span.start : span.end] = b" " * (span.end - span.start)
+    rest = covered.decode()
+    assert left in rest
+    for word in ("HEMAL", "JYOTI", "ARYA", "DIE", "BONT", "maya", "shanker", "p.k.", "gonzalez", "VAN", "DE WETERINK",
+                 "Chelsea", "Day", "COREY", "MAY", "R.A.", "Mayoral"):  # fmt: skip
+        assert f" {word}" not in f" {rest}".replace(left, "")
+
+
+def test_two_general_words_name_a_hospital_and_one_does_not() -> None:
+    found = find("COMPARED WITH THE MAMMOGRAM FROM WEST CHILDREN'S HOSPITAL.", Lists())
+    assert [(s.kind, s.rule) for s in found] == [("hospital", "facility")]
+    assert find("Transferred from the children's hospital.", Lists()) == []

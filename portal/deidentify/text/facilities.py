@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from portal.deidentify.text.lists import Span
+from portal.deidentify.text.names import MODALS
 from portal.deidentify.text.words import WORD, known_words
 
 _FACILITY = (
@@ -42,6 +43,14 @@ _NOT_IN = frozenset(
     outside local same previous prior this other another our referring from at to in by with
     """.split()  # noqa: SIM905
 )
+# Parts that make a name when two stand together: "West Children's Hospital" is one, "the children's hospital" none.
+_TELLING = frozenset(
+    """
+    general memorial regional community university county district children's childrens veterans methodist baptist
+    presbyterian lutheran adventist jewish catholic mercy sacred royal national state city central north south east
+    west northern southern eastern western valley
+    """.split()  # noqa: SIM905
+)
 _SMALL = frozenset(
     """
     of the and for at de la del des du an am im der & von
@@ -72,7 +81,7 @@ def facilities(text: str, flat: bool) -> Iterator[Span]:
 
 def _back(text: str, tokens: list[re.Match[str]], at: int, flat: bool) -> tuple[int, bool]:
     """(start, whether a name was among them) of the words that belong to the facility before `at`."""
-    start, named, edge = at, False, at
+    start, named, edge, telling = at, False, at, 0
     for token in reversed([t for t in tokens if t.end() <= at][-7:]):
         gap = text[token.end() : edge]
         low = token[0].lower().replace("’", "'")
@@ -87,7 +96,8 @@ def _back(text: str, tokens: list[re.Match[str]], at: int, flat: bool) -> tuple[
             continue
         start = token.start()
         named = named or low not in _GENERAL
-    return start, named
+        telling += low in _TELLING
+    return start, named or telling > 1
 
 
 def _fits(word: str, low: str, flat: bool) -> bool:
@@ -99,7 +109,7 @@ def _fits(word: str, low: str, flat: bool) -> bool:
     if flat:
         known = low.removesuffix("'s")
         return low in _SAINTS or (words.name(known) and known not in words.function) or not words.word(known)
-    return word[0].isupper() and not (low in words.function and low not in _SAINTS)
+    return word[0].isupper() and not (low in words.function and low not in _SAINTS | MODALS)
 
 
 def _of_place(text: str, tokens: list[re.Match[str]], at: int, flat: bool) -> int:

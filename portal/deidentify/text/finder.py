@@ -8,6 +8,7 @@ from datetime import date
 from functools import lru_cache
 
 from portal.deidentify.text import names, patterns
+from portal.deidentify.text.beside import grown
 from portal.deidentify.text.dates import find_dates
 from portal.deidentify.text.facilities import facilities
 from portal.deidentify.text.listed import Matcher
@@ -76,7 +77,7 @@ def _find(text: str, lists: Lists, context: Context) -> list[Span]:
     found += names.by_neighbours(text, context.field, upper)
     found += listed.spans(text, ocr=context.ocr)
     kept = [span for span in found if not listed.protected(text, span)]
-    return settle(text, kept)
+    return grown(text, settle(text, kept), flat)
 
 
 def settle(text: str, spans: list[Span]) -> list[Span]:

@@ -54,10 +54,12 @@ _PATIENT = (
 )
 _LABEL = re.compile(rf"\b(?:(?P<doctor>{_ROLES}|{_BY})|(?:{_PATIENT}))\s*(?P<colon>[:=])\s*(?=\S)", re.IGNORECASE)
 _CUE = re.compile(rf"\b(?:(?P<doctor>{_BY}|{_TO}|{_ROLES})|(?:{_PATIENT}))[,]?\s+(?=[\w'’])", re.IGNORECASE)
-_PARTICLES = frozenset(
-    "van von der den de di da del della la le los las du dos das al el bin ibn ben ter ten zu y st san o mc mac".split()  # noqa: SIM905
+PARTICLES = frozenset(
+    """
+    van von der den de di da del della die la le los las du dos das al el bin ibn ben ter ten t zu y st san o mc mac
+    """.split()  # noqa: SIM905
 )
-MODALS = frozenset({"may", "will", "grant", "mark"})
+MODALS = frozenset({"may", "will", "grant", "mark", "day", "case"})  # small words that are surnames too
 _CARET = re.compile(r"[\w'’.,-]+(?: [\w'’.-]+){0,2}(?:\^+[\w'’.-]*(?: [\w'’.-]+)?){1,4}")
 _COMMA = re.compile(r"(?<![\w.])([^\W\d_][\w'’-]+),\s?([^\W\d_][\w'’-]*)(?:\s([^\W\d_])\b\.?)?(?!\w)")
 _INITIALS_FIRST = re.compile(
@@ -65,6 +67,19 @@ _INITIALS_FIRST = re.compile(
     r"(?<![\w.])([A-Z]{1,2})\s([A-Z][a-z][\w'’-]+)"
 )
 _TYPIST = re.compile(r"(?:^|\s)[A-Z]{2,3}\s?[/:]\s?[A-Za-z]{2,3}\s*$")
+
+
+def announced(text: str, at: int) -> bool:
+    """Whether a title, a label or a relation ("his wife") stands directly before a place."""
+    cues = (m for cue in (_TITLE, _CUE) for m in cue.finditer(text, max(0, at - 60), at + 1))
+    return any(m.end() == at and not _modality(text, m) for m in cues)
+
+
+def _modality(text: str, title: re.Match[str]) -> bool:
+    """Whether "MR" or "MS" means magnetic resonance or a disease: no point behind it, a word of medicine next."""
+    after = WORD.match(text, title.end())
+    shown = title[0].strip().lower()
+    return shown in {"mr", "ms"} and after is not None and after[0].lower() in known_words().medical
 
 
 def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
@@ -75,7 +90,7 @@ def by_neighbours(text: str, field: str, upper: bool) -> Iterator[Span]:
     starts = {m.start(): i for i, m in enumerate(tokens)}
     shape = _Shape(text, tokens, upper, field)
     for m in _TITLE.finditer(text):
-        if shape.modality(m):
+        if _modality(text, m):
             continue
         if (span := shape.run(m.end(), starts, strong=True)) is not None:
             yield Span(*span, "doctor" if m["doctor"] else "name", 0.95, "title")
@@ -104,12 +119,6 @@ class _Shape:
         self.lower = text.lower() == text
         self.flat = upper or self.lower  # case says nothing
         self.titled = not self.flat and self._titled()
-
-    def modality(self, title: re.Match[str]) -> bool:
-        """Whether "MR" or "MS" means magnetic resonance or a disease: no point behind it, a word of medicine next."""
-        after = WORD.match(self.text, title.end())
-        shown = title[0].strip().lower()
-        return shown in {"mr", "ms"} and after is not None and after[0].lower() in self.words.medical
 
     def _titled(self) -> bool:
         long = [m[0] for m in self.tokens if len(m[0]) > 3]
@@ -154,17 +163,19 @@ class _Shape:
             if "," in gap and (count != 1 or (strong is False and not self.words.name(token[0].lower()))):
                 break
             low = token[0].lower()
-            if len(low) == 1 and (token[0].isupper() or self.lower) and (last is not None or i == first):
+            chain = last is not None or i == first or len(self.tokens[i - 1][0]) == 1
+            if len(low) == 1 and (token[0].isupper() or self.lower) and chain:
                 bare = last is not None and self.text[token.end() : token.end() + 1] != "."
                 if self.lower and bare and (i + 1 == len(self.tokens) or not self._follows(i + 1)):
                     break
-                last = i if last is not None else last
+                if i > first:  # "A.S." alone is a name
+                    last, count = i, max(count, 1)
                 i += 1
                 continue
-            if low in _PARTICLES and i + 1 < len(self.tokens) and (count or self._follows(i + 1, strong)):
+            if low in PARTICLES and i + 1 < len(self.tokens) and (count or self._follows(i + 1, strong)):
                 i += 1
                 continue
-            held = i > first and self.tokens[i - 1][0].lower() in _PARTICLES and token[0][0].isupper() and not self.flat
+            held = i > first and token[0][0].isupper() and not self.flat and self._holds(i, gap, strong or count > 0)
             if not held and not self._nameable(i, strong and not (self.flat and count), count > 0):
                 break
             last, count = i, count + 1
@@ -178,9 +189,20 @@ class _Shape:
             return None
         return self.tokens[first].start(), end
 
+    def _holds(self, i: int, gap: str, named: bool) -> bool:
+        """Whether a particle or an initial with its dot announces that the i-th word is a surname, whatever else it is.
+
+        named   a title or a part of the name stands before: then it may even be a word of medicine
+        """
+        before, low = self.tokens[i - 1][0], self.tokens[i][0].lower()
+        if before.lower() in PARTICLES:
+            return True
+        initial = len(before) == 1 and before.isupper() and gap.startswith(".")
+        return initial and low not in self.words.function - MODALS and (named or low not in self.words.medical)
+
     def _follows(self, i: int, strong: bool = False) -> bool:
         """Whether the i-th word can stand behind a middle initial or a particle."""
-        return self.tokens[i][0].lower() in _PARTICLES or self._nameable(i, strong)
+        return self.tokens[i][0].lower() in PARTICLES or self._nameable(i, strong)
 
     def back(self, at: int) -> tuple[int, int] | None:
         """The name that ends before a place: capitalised words and initials."""
@@ -196,7 +218,7 @@ class _Shape:
             ):
                 break
             low = token[0].lower()
-            if len(low) == 1 or low in _PARTICLES or self._nameable(i, strong=i == last or not self.flat):
+            if len(low) == 1 or low in PARTICLES or self._nameable(i, strong=i == last or not self.flat):
                 first = i if len(low) > 1 or i < last else first
                 i -= 1
                 continue

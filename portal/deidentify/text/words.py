@@ -77,17 +77,20 @@ class Words:
     def word(self, word: str) -> bool:
         """Whether this is a word of the language or of medicine, of whatever else."""
         base = word.removesuffix("'s").replace("'", "")
-        return base in self.medical or base in self.general or self._built(base)
+        return self.listed(base) or self._built(base)
+
+    def listed(self, word: str) -> bool:
+        """Whether the word stands in a list as it is, or has a form that only medicine gives."""
+        formed = len(word) >= 8 and not self.name(word) and _ENDINGS.fullmatch(word)  # "Harkness" is a surname
+        return word in self.medical or word in self.general or bool(formed)
 
     def _built(self, word: str) -> bool:
-        if len(word) < 6 or word in self.surnames or word in self.given:
+        if len(word) < 6 or self.name(word):
             return False
         for ending in ("s", "es", "ed", "ing", "ly", "al", "ally", "er"):
             stem = word.removesuffix(ending)
             if stem != word and len(stem) >= 4 and (stem in self.medical or stem in self.general):
                 return True
-        if len(word) >= 8 and _ENDINGS.fullmatch(word):
-            return True
         match = _AFFIXES.fullmatch(word)
         return bool(match and (match[1] in self.general or match[1] in self.medical))
 
