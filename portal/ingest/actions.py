@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from portal.core.errors import Refused
 from portal.ingest import landing
 from portal.ingest.arrivals import Arrival, announce, arrive, settle
 from portal.ingest.models import HeaderRule, Receipt, Source
+from portal.ingest.report_form import Told, encode
+from portal.ingest.report_form import check as check_report
 from portal.ingest.rules import REASONS
 from portal.ingest.standardise import BadRule, Rule, check
 
@@ -78,6 +81,12 @@ def receive_all(arrived: Sequence[Arrival]) -> list[Receipt]:
         if arrival.error is not None:
             raise arrival.error
     return [arrival.receipt for arrival in arrived]
+
+
+def receive_reports(source: Source, told: Sequence[Told], batch: uuid.UUID) -> list[Receipt]:
+    """Take reports in as objects, all that one message or file holds. Raises BadReport before any is taken."""
+    files = [encode(check_report(one), source.organisation_id) for one in told]
+    return [receive(source, io.BytesIO(file), batch=batch) for file in files]
 
 
 def refuse_oversized(source: Source, size: int, *, batch: uuid.UUID | None = None) -> Receipt:

@@ -1,4 +1,4 @@
-"""Forms of the doors: sources and header rules."""
+"""Forms of the doors: sources, header rules, reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 
 from portal.ingest.models import HeaderRule, Source
+from portal.ingest.report_form import LONGEST, Told
 
 
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -92,3 +93,41 @@ class HeaderRuleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.instance.organisation = organisation
         # the action's sentence says what is taken; Django's would name a constraint
         self.instance.validate_constraints = lambda exclude=None: None
+
+
+class ReportForm(forms.Form):
+    """Whose report it is, for files that do not say so themselves, and a report as text. Nothing of it is kept."""
+
+    patient_id = forms.CharField(label="Patient ID", required=False, max_length=64)
+    accession = forms.CharField(label="Accession number", required=False, max_length=16)
+    text = forms.CharField(
+        label="Text of the report",
+        required=False,
+        max_length=LONGEST,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 8}),
+    )
+    patient_name = forms.CharField(
+        label="Patient's name", required=False, max_length=192, help_text="Family name first, such as Doe^Jane."
+    )
+    patient_birth = forms.DateField(label="Birth date", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    study_date = forms.DateField(label="Study date", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    study_uid = forms.CharField(
+        label="Study UID",
+        required=False,
+        max_length=64,
+        help_text="As it is in the images, in place of an accession number.",
+    )
+
+    def told(self) -> Told:
+        """What the form says of patient and scan; without the text."""
+        said = {name: str(value or "").strip() for name, value in self.cleaned_data.items()}
+        return Told(
+            "",
+            patient_id=said["patient_id"],
+            patient_name=said["patient_name"],
+            patient_birth=said["patient_birth"].replace("-", ""),
+            accession=said["accession"],
+            study_uid=said["study_uid"],
+            study_date=said["study_date"].replace("-", ""),
+        )

@@ -74,7 +74,8 @@ class Receipt(StateModel):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
-    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="receipts")
+    # its index is the one below, with the time
+    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="receipts", db_index=False)
     batch = models.UUIDField(null=True, db_index=True)  # one upload, association or STOW request
     size = models.BigIntegerField()
     digest = models.CharField(max_length=64)  # SHA-256 of the bytes, keyed (core.digests)
@@ -92,6 +93,7 @@ class Receipt(StateModel):
             models.Index(fields=["organisation", "-received_at"], name="receipt_newest"),
             models.Index(fields=["organisation", "state", "-received_at"], name="receipt_by_state"),
             models.Index(fields=["organisation", "study_uid"], name="receipt_study"),
+            models.Index(fields=["source", "-received_at"], name="receipt_of_source"),
         ]
         constraints = [
             # one living receipt for each SOP instance: the race between two senders ends here

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.http import Http404
 
-from portal.accounts.models import Role
+from portal.accounts.models import Organisation, Role
 from portal.accounts.queries import memberships, organisation_ids
 from portal.ingest.models import HeaderRule, Receipt, Source
 from portal.ingest.rules import WAITS_FOR_SERIES
@@ -50,6 +50,15 @@ def access_quarantined(user: Any, receipt_id: str | uuid.UUID) -> Receipt:
     if row is None:
         raise Http404
     return row
+
+
+def reports(user: Any, organisation: Organisation) -> QuerySet[Receipt]:
+    """What came in by the doors for reports, newest first: all of it for those who see receipts, else one's own."""
+    rows = Source.objects.filter(organisation=organisation, kind=Source.Kind.REPORT)
+    if organisation.pk not in _organisations(user, *VIEWERS):
+        rows = rows.filter(user=user)
+    mine = Receipt.objects.filter(source__in=list(rows.values_list("pk", flat=True)))
+    return mine.select_related("source").order_by("-received_at", "-pk")
 
 
 def counts(user: Any) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 from typing import IO, Any
 
+from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -16,15 +16,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.core.errors import Refused
-from portal.core.parsers import StorableJSONParser
-from portal.ingest import report_form
-from portal.ingest.actions import receive, source_for
+from portal.core.parsers import StorableJSONParser, fault
+from portal.ingest.actions import receive_reports, source_for
 from portal.ingest.dicomweb import organisation_of
 from portal.ingest.models import Receipt, Source
-from portal.ingest.report_form import LONGEST, Told
+from portal.ingest.report_form import LONGEST, BadReport, Told
+from portal.ingest.report_hl7 import read_hl7
 from portal.ingest.serializers import ReceiptSerializer
 
-MOST_BYTES = 4 << 20
 DATE = r"\d{4}-\d{2}-\d{2}"
 
 
@@ -34,9 +33,9 @@ class HL7Parser(BaseParser):
     media_type = "x-application/hl7-v2+er7"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        raw = stream.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise ParseError("The message is longer than 4 MiB.")
+        raw = stream.read(settings.MAX_REPORT_BYTES + 1)
+        if len(raw) > settings.MAX_REPORT_BYTES:
+            raise ParseError(f"The message is longer than {settings.MAX_REPORT_BYTES >> 20} MiB.")
         return raw
 
 
@@ -76,12 +75,9 @@ class Reports(APIView):
     def post(self, request: Request) -> Response:
         source = source_for(request.user, organisation_of(request._request), Source.Kind.REPORT)  # type: ignore[arg-type]
         try:
-            told = [report_form.check(one) for one in _told(request.data)]
-            files = [report_form.encode(one, source.organisation_id) for one in told]
-        except report_form.BadReport as error:
+            receipts = receive_reports(source, _told(request.data), uuid.uuid4())
+        except BadReport as error:
             raise Refused("bad_report", str(error), status=422) from None
-        batch = uuid.uuid4()
-        receipts = [receive(source, io.BytesIO(file), batch=batch) for file in files]
         states = {receipt.state for receipt in receipts}
         status = 202 if Receipt.State.RECEIVED in states else 200 if Receipt.State.DUPLICATE in states else 409
         return Response(ReceiptSerializer(receipts, many=True).data, status=status)
@@ -89,10 +85,24 @@ class Reports(APIView):
 
 def _told(data: Any) -> list[Told]:
     if isinstance(data, bytes):
-        return report_form.read_hl7(data)
+        return read_hl7(data)
     form = ReportSerializer(data=data)
     form.is_valid(raise_exception=True)
-    said = dict(form.validated_data)
+    return [_plainly(form.validated_data)]
+
+
+def from_json(data: dict[str, Any]) -> Told:
+    """The report of one JSON object. Raises BadReport, which names fields and quotes nothing."""
+    if words := fault(data):
+        raise BadReport(f"The JSON holds what cannot be kept: {words[1]}")
+    form = ReportSerializer(data=data)
+    if not form.is_valid():
+        raise BadReport(f"In the JSON these fields are missing or not right: {', '.join(sorted(form.errors))}.")
+    return _plainly(form.validated_data)
+
+
+def _plainly(data: Any) -> Told:
+    said = dict(data)
     for day in ("patient_birth", "study_date"):
         said[day] = said[day].replace("-", "")
-    return [Told(**{**said, "readers": tuple(said["readers"])})]
+    return Told(**{**said, "readers": tuple(said["readers"])})

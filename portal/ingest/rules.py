@@ -59,9 +59,22 @@ REASONS: dict[str, Reason] = {
     "pixels_not_covered": Reason("The image holds a name or a date, and it cannot be covered.", 0x0110),
     "document_not_read": Reason("The document has no text that can be read, so no name can be looked for.", 0x0110),
     "no_scan": Reason("A report whose scan has not come: nothing has its patient and accession number.", 0x0110),
+    "bad_report": Reason("A message that is no report that can be filed.", 0x0110, retry=False),
     "not_archived": Reason("The archive refused the instance.", 0x0110),
     "missing_bulk": Reason("A value that the metadata refer to was not sent with them.", 0xA905, retry=False),
     "bad_archive": Reason("The zip file is damaged or is not what it seems.", 0xC004, retry=False),
+}
+
+# a report's receipt in the words of who handed it in: what its state means for a report; "": any other reason
+REPORT_STATES: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("received", ""): ("received", "Being cleaned", "Identities are being removed."),
+    ("deidentified", ""): ("deidentified", "Being filed", "Identities are removed; it is on its way to its scan."),
+    ("archived", ""): ("archived", "Filed", "Filed with its scan."),
+    ("duplicate", ""): ("duplicate", "Already here", "The same report came before."),
+    ("quarantined", "no_scan"): ("asked", "Waits for its scan", "It is filed by itself when the scan comes."),
+    ("quarantined", "bad_report"): ("refused", "Refused", ""),
+    ("quarantined", ""): ("held", "Held", ""),
+    ("discarded", ""): ("discarded", "Discarded", "An administrator has given it up."),
 }
 
 # why a file that was received is not worked on yet
@@ -158,3 +171,8 @@ def words(reason: str) -> str:
     """Return the sentence for a reason code, also for codes of an older version."""
     found = REASONS.get(reason)
     return found.words if found else WAITS.get(reason, reason.replace("_", " "))
+
+
+def report_state(state: str, reason: str) -> tuple[str, str, str]:
+    """(state whose look it has, its word, a sentence) of a report's receipt; the sentence is empty for a reason."""
+    return REPORT_STATES.get((state, reason)) or REPORT_STATES[state, ""]

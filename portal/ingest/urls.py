@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from portal.ingest import api, report_api, views
+from portal.ingest import api, report_api, report_views, views
 
 urlpatterns = [
     path("ingest/", views.receipts, name="receipts"),
     path("ingest/quarantine/", views.quarantine, name="quarantine"),
     path("ingest/quarantine/decide/", views.quarantine_decide, name="quarantine_decide"),
     path("ingest/upload/", views.upload, name="upload"),
+    path("ingest/reports/", report_views.reports, name="reports_in"),
     path("ingest/sources/", views.sources, name="sources"),
     path("ingest/sources/new/", views.source_edit, name="source_new"),
     path("ingest/sources/<int:pk>/", views.source_edit, name="source_edit"),

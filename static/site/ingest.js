@@ -1,8 +1,9 @@
-// Upload with drag and drop, folders and progress.
+// Files are sent with drag and drop, folders and progress: scans at once, reports when their form is sent.
 
 const GROUP_BYTES = 16 * 1024 * 1024;
 const GROUP_FILES = 50;
 const TRIES = 4;
+const TYPED = "Typed text"; // a report's text travels as a file of this name
 
 const form = document.getElementById("upload");
 if (form) start(form);
@@ -17,9 +18,10 @@ function start(form) {
   const table = document.getElementById("results");
   const rows = table.querySelector("tbody");
   const limit = Number(form.dataset.limit);
+  const chosen = form.querySelector("[data-chosen]"); // with it, files wait until the form is sent
   const drop = form.querySelector("[data-drop]");
   const batch = crypto.randomUUID();
-  const state = { queue: [], failed: [], total: 0, done: 0, files: 0, finished: 0, busy: false, request: null };
+  const state = { queue: [], failed: [], total: 0, done: 0, files: 0, finished: 0, refused: 0, busy: false, request: null };
 
   for (const input of form.querySelectorAll("input[type=file]")) {
     input.addEventListener("change", () => {
@@ -49,6 +51,16 @@ function start(form) {
     state.files -= files.length;
     state.total -= files.reduce((sum, file) => sum + file.size, 0);
     add(files);
+    if (state.queue.length && !state.busy) run();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = form.elements.text;
+    if (text?.value.trim()) {
+      add([new File([text.value], TYPED, { type: "text/plain" })]);
+    }
+    if (!state.queue.length) say("Choose a file or type the report's text.", true);
+    else if (!state.busy) run();
   });
   addEventListener("beforeunload", (event) => {
     if (state.busy) event.preventDefault();
@@ -64,13 +76,25 @@ function start(form) {
       state.files += 1;
       state.total += file.size;
     }
-    if (state.queue.length && !state.busy) run();
+    if (chosen) say(state.queue.length ? state.queue.map((file) => file.name).join(", ") : "");
+    else if (state.queue.length && !state.busy) run();
+  }
+
+  function say(words, wrong = false) {
+    if (!chosen) return;
+    chosen.textContent = words;
+    chosen.classList.toggle("error", wrong);
   }
 
   async function run() {
     state.busy = true;
     stop.hidden = false;
     section.hidden = false;
+    say("");
+    if (chosen) {
+      const total = state.queue.reduce((sum, file) => sum + file.size, 0);
+      Object.assign(state, { files: state.queue.length, total, done: 0, finished: 0 }); // each handing in on its own
+    }
     while (state.queue.length) {
       const group = [];
       let size = 0;
@@ -80,7 +104,10 @@ function start(form) {
         size += file.size;
       }
       try {
-        for (const result of await send(group)) show(result.name, result.state, result.words);
+        for (const result of await send(group)) {
+          show(result.name, result.state, result.words);
+          if (chosen && result.name === TYPED && result.state !== "refused") form.elements.text.value = "";
+        }
         state.finished += group.length;
       } catch (error) {
         state.failed.push(...group);
@@ -92,6 +119,9 @@ function start(form) {
     state.busy = false;
     stop.hidden = true;
     again.hidden = !state.failed.length;
+    // the next report is another patient's
+    if (chosen && !state.failed.length && !state.refused) form.reset();
+    state.refused = 0;
   }
 
   async function send(group) {
@@ -107,6 +137,7 @@ function start(form) {
 
   function once(group) {
     const body = new FormData();
+    for (const [name, value] of new FormData(form)) if (typeof value === "string" && name !== "text") body.append(name, value);
     body.append("batch", batch);
     for (const file of group) body.append("files", file, file.name);
     const request = new XMLHttpRequest();
@@ -140,6 +171,7 @@ function start(form) {
   }
 
   function show(name, kind, words) {
+    if (kind === "refused") state.refused += 1;
     table.hidden = false;
     const row = rows.insertRow(0);
     const badge = document.querySelector(`template[data-badge="${CSS.escape(kind)}"]`);

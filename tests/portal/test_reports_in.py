@@ -41,21 +41,20 @@ from portal.deidentify.models import (
 )
 from portal.ingest.actions import receive
 from portal.ingest.models import Receipt, Source
-from portal.ingest.report_form import BadReport, Told, check, encode, read_hl7
+from portal.ingest.report_form import BadReport, Told, check, encode
+from portal.ingest.report_hl7 import read_hl7
 from tests.factories import archive as make
 from tests.factories.archive import plain_static
 from tests.factories.burnt import fonts
 from tests.factories.burnt.grounds import bare
-from tests.factories.documents import cda, pdf
+from tests.factories.documents import cda, pdf, scanned
 from tests.factories.door import cleaned
+from tests.factories.reports import ACCESSION, ID, TEXT, WORDS, message
 from tests.portal.test_zones import connect
 
 __all__ = ["plain_static"]
 pytestmark = pytest.mark.django_db(transaction=True)
 HL7 = "x-application/hl7-v2+er7"
-ID, ACCESSION = "QX771209", "ACC-5591"
-TEXT = "Clear lungs. Known Parkinson's disease. Discussed with her sister, Zilquor Quillfeather."
-WORDS = ("Quillfeather", "Rosa", "Zilquor", "Yqorvathy", ID, ACCESSION, "19410213", "Qmarspital", "Hjqwstrasse")
 
 
 @pytest.fixture
@@ -64,19 +63,6 @@ def dave() -> User:
         model.objects.all().delete()  # a test's end empties the tables of the app zone alone
     terms._kept.clear()
     return make.user("dave", make.organisation(), Role.PACS_ADMIN)
-
-
-def message(
-    text: str = TEXT, accession: str = ACCESSION, patient: str = f"{ID}^^^Qmarspital^PI", more: str = ""
-) -> bytes:
-    """An ORU^R01 as a radiology system sends it (HL7 v2.5.1 chapter 7.3.1)."""
-    segments = [
-        "MSH|^~\\&|RIS|Qmarspital|CONCORD||20240301093000||ORU^R01^ORU_R01|77|P|2.5.1||||||UNICODE UTF-8",
-        f"PID|1||{patient}||Quillfeather^Rosa^M^^Ms||19410213|F|||Hjqwstrasse 7^^Lakeside",
-        f"OBR|1|{accession}|F-1|CT^CT chest|||20240229101500|||||||||7^Yqorvathy^Ute^^^Dr||{accession}||||20240301",
-        f"OBX|1|FT|GDT^Impression||{text}||||||F",
-    ]
-    return ("\r".join([*segments, more] if more else segments) + "\r").encode()
 
 
 def sender(dave: User) -> Client:
@@ -247,6 +233,7 @@ def test_what_lands_cannot_be_read_by_the_app_role_and_nothing_else_keeps_it(dav
         (b"MSH|^~\\&|RIS\r", "results"),
         (message().replace(b"ORU^R01^ORU_R01", b"ADT^A01"), "results"),
         (message().replace(b"|FT|", b"|ED|"), "embedded"),
+        (message().replace(b"|FT|", b"|RP|"), "lies elsewhere"),
         (message(text=""), "no text"),
         (message(patient=""), None),
         (message(accession="A" * 17), "16"),
@@ -290,7 +277,7 @@ def test_who_sends_no_scans_sends_no_reports(who: str) -> None:
 
 
 def test_too_much_is_refused_before_it_is_read(dave: User) -> None:
-    answer = sender(dave).post("/api/v1/reports/", b"MSH|" + b"x" * (5 << 20), HL7)
+    answer = sender(dave).post("/api/v1/reports/", b"MSH|" + b"x" * (17 << 20), HL7)
     assert answer.status_code == 400 and Receipt.objects.count() == 0
 
 
@@ -327,6 +314,14 @@ def test_of_a_document_the_clean_text_is_kept(dave: User, kind: str) -> None:
     assert image.ImageComments == "the %PATIENT NAME% called, Crohn's disease known"
 
 
+def test_a_scanned_page_is_read_and_cleaned(dave: User) -> None:
+    """Seed 001, FIG. 10A: of a digitized page the text is extracted first; it says by itself that it was read so."""
+    _, ds = archived(came(document(EncapsulatedPDFStorage, scanned(TEXT))).pk)
+    nothing_of(WORDS, ds)
+    assert "Known Parkinson's disease" in " ".join(said(ds).split())
+    assert ds.CompletionFlagDescription == "Text read from scanned pages"
+
+
 def test_whom_a_cdas_own_header_names_goes_from_its_text(dave: User) -> None:
     text = "Gelesen und besprochen mit wxylander im qmarspital."
     _, ds = archived(came(document(EncapsulatedCDAStorage, cda(text, author="Wxylander"))).pk)
@@ -336,9 +331,11 @@ def test_whom_a_cdas_own_header_names_goes_from_its_text(dave: User) -> None:
 @pytest.mark.parametrize(
     ("kind", "raw"),
     [
-        ("pdf", pdf("")),  # a scanned page
+        pytest.param("pdf", pdf(""), id="an empty page"),
+        pytest.param("pdf", scanned(""), id="scanned, empty"),
+        pytest.param("pdf", scanned(TEXT, pages=21), id="scanned, long"),
         ("pdf", b"%PDF-1.4 and nothing else"),
-        ("pdf", pdf(TEXT, password="secret")),
+        pytest.param("pdf", pdf(TEXT, password="secret"), id="encrypted"),
         ("cda", b"<ClinicalDocument>"),
         ("cda", b"<html><body>Long enough for a text</body></html>"),
         ("cda", b'<!DOCTYPE x [<!ENTITY a "b">]><ClinicalDocument>&a;</ClinicalDocument>'),
