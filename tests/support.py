@@ -111,6 +111,10 @@ class Stack:
     def dicom_port(self) -> int:
         return int(self.info["dicom"]["port"])
 
+    @property
+    def hl7_port(self) -> int:
+        return int(self.info["hl7"]["port"])
+
     def user(self, name: str) -> dict[str, Any]:
         return next(u for u in self.info["users"] if u["name"] == name)
 

@@ -42,6 +42,8 @@ def status(home: Home) -> None:
     """What listens where."""
     for name, (variable, _, what) in PORTS.items():
         port = home.ports[name]
+        if not port:
+            continue
         print(f"{name:<9} {port:<6} {'answers' if taken(port) else 'silent':<8} {what} ({variable})")
 
 

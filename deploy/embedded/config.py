@@ -18,6 +18,8 @@ VAULT = ("CONCORD_VAULT_KEY", "CONCORD_VAULT_COLUMN_KEYS")
 PORTS = {
     "web": ("CONCORD_PORT", 8000, "the portal's pages"),
     "dicom": ("CONCORD_DICOM_PORT", 11112, "the DICOM listener"),
+    "hl7": ("CONCORD_HL7_PORT", 0, "the HL7 listener"),  # 0: none
+    "hl7-tls": ("CONCORD_HL7_TLS_PORT", 0, "the HL7 listener with TLS"),
     "postgres": ("CONCORD_PG_PORT", 55432, "the embedded PostgreSQL"),
     "valkey": ("CONCORD_VALKEY_PORT", 56379, "the embedded Valkey"),
 }
@@ -94,7 +96,7 @@ class Home:
                 port = int(asked) if asked else int(kept.get(name, default))
             except ValueError:
                 raise StartError(f"setting {variable}: {asked!r} is not a whole number") from None
-            if not asked and name in {"web", "dicom"}:
+            if not asked and name in {"web", "dicom", "hl7", "hl7-tls"}:
                 port = default
             if not asked and name in {"postgres", "valkey"} and name not in kept and taken(port):
                 port = free_port()
@@ -142,6 +144,8 @@ class Home:
             "CONCORD_ZONE": zone,
             "CONCORD_PORT": str(self.ports["web"]),
             "CONCORD_DICOM_PORT": str(self.ports["dicom"]),
+            "CONCORD_HL7_PORT": str(self.ports["hl7"]),
+            "CONCORD_HL7_TLS_PORT": str(self.ports["hl7-tls"]),
             "SECRET_KEY": os.environ.get("SECRET_KEY") or self.secrets["secret_key"],
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "PYTHONUNBUFFERED": "1",

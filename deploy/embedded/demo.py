@@ -80,6 +80,7 @@ def write_demo_json(supervisor: Supervisor, users: list[dict[str, object]]) -> P
         "url": url,
         "dicomweb": f"{url}/dicomweb",
         "dicom": {"aet": aet, "host": "127.0.0.1", "port": home.ports["dicom"]},
+        "hl7": {"host": "127.0.0.1", "port": home.ports["hl7"]},
         "users": users,
     }
     path = home.path / "demo.json"

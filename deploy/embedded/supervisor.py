@@ -25,8 +25,17 @@ from deploy.embedded.postgres import Postgres
 from deploy.embedded.valkey import Valkey
 
 PYTHON = sys.executable
-DOORS = {"web", "dicom"}
-COLOURS = {"web": "36", "dicom": "33", "identities": "35", "default": "34", "gpu": "32", "beat": "90", "transfer": "36"}
+DOORS = {"web", "dicom", "hl7"}
+COLOURS = {
+    "web": "36",
+    "dicom": "33",
+    "hl7": "33",
+    "identities": "35",
+    "default": "34",
+    "gpu": "32",
+    "beat": "90",
+    "transfer": "36",
+}
 
 
 @dataclass
@@ -93,9 +102,11 @@ def processes(home: Home) -> list[Process]:
     web += ["--http", "portal.core.zerocopy:Protocol", "--no-access-log"]
     beat = [PYTHON, "-m", "celery", "--quiet", "-A", "portal", "beat", "--loglevel", "WARNING"]
     beat += ["-s", str(home.path / "run" / "beat"), "--pidfile", ""]
+    hl7 = home.ports["hl7"] or home.ports["hl7-tls"]
     return [
         Process("web", "app", web),
         Process("dicom", "identities", [PYTHON, "manage.py", "dicom_listener"]),
+        *([Process("hl7", "identities", [PYTHON, "manage.py", "hl7_listener"])] if hl7 else []),
         Process("identities", "identities", worker("identities", "identities", "--concurrency", "2")),
         Process("transfer", "identities", worker("transfer", "transfer", "--pool", "threads", "--concurrency", "4")),
         Process("default", "app", worker("default", "default,export", "--concurrency", "2")),
@@ -220,9 +231,9 @@ class Supervisor:
         self.ending = True
 
     def wait_ready(self, seconds: float = 120) -> None:
-        """Return once web, database, broker and the DICOM listener answer."""
+        """Return once web, database, broker and the listeners answer."""
         end = time.monotonic() + seconds
-        while not (self._web_answers() and self._dicom_answers()):
+        while not (self._web_answers() and self._listeners_answer()):
             if self.ending:
                 raise StartError("stopped before it was ready")
             if time.monotonic() > end:
@@ -237,9 +248,11 @@ class Supervisor:
         except OSError:
             return False
 
-    def _dicom_answers(self) -> bool:
+    def _listeners_answer(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.home.ports["dicom"]), timeout=2).close()
+            for name in ("dicom", "hl7", "hl7-tls"):
+                if port := self.home.ports[name]:
+                    socket.create_connection(("127.0.0.1", port), timeout=2).close()
         except OSError:
             return False
         return True

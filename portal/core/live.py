@@ -32,6 +32,7 @@ SCHEMA: dict[str, frozenset[str]] = {
     "return.changed": frozenset({"id", "state"}),
     "data_set.changed": frozenset({"id", "state"}),
     "peer.changed": frozenset({"id"}),
+    "sender.changed": frozenset({"id", "code"}),  # of HL7 messages, and what its last one was answered
     "query.changed": frozenset({"id", "state"}),
     "fetch.changed": frozenset({"id", "state"}),
     "worklist.changed": frozenset({"programme", "assignment", "kind"}),

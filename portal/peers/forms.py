@@ -31,7 +31,34 @@ class ListField(forms.CharField):
         return (initial or []) != self.to_python(data)
 
 
-class PeerForm(forms.ModelForm):  # type: ignore[type-arg]
+class CallerForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What peers and senders of messages have in common: a source and its privacy profile, addresses, a certificate."""
+
+    def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.organisation = organisation
+        # the action's sentences say what is taken or missing; Django's would name a constraint
+        self.instance.validate_constraints = lambda exclude=None: None
+        self.instance.validate_unique = lambda exclude=None: None
+        if self.instance.source_id:
+            self.fields["privacy"].initial = self.instance.source.privacy
+
+    def within(self, *limits: tuple[str, int, int]) -> None:
+        """Bound numbers: (field, least, most)."""
+        for name, low, high in limits:
+            self.fields[name].validators += [MinValueValidator(low), MaxValueValidator(high)]
+
+    def clean_certificate(self) -> str:
+        return str(self.cleaned_data["certificate"]).lower()
+
+    def clean_addresses(self) -> list[str]:
+        try:
+            return [str(one) for one in networks(self.cleaned_data["addresses"])]
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class PeerForm(CallerForm):
     """An application entity, its rights and its limits."""
 
     privacy = forms.ChoiceField(
@@ -78,29 +105,12 @@ class PeerForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
     def __init__(self, *args: Any, organisation: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.instance.organisation = organisation
-        # the action's sentence says what is taken; Django's would name a constraint
-        self.instance.validate_constraints = lambda exclude=None: None
-        self.instance.validate_unique = lambda exclude=None: None
-        if self.instance.source_id:
-            self.fields["privacy"].initial = self.instance.source.privacy
+        super().__init__(*args, organisation=organisation, **kwargs)
         self.fields["ae_title"].validators.append(TITLE)
         self.fields["called_title"].validators.append(TITLE)
         self.fields["host"].validators.append(HOST)
         self.fields["certificate"].validators.append(RegexValidator(r"^[0-9a-f]{64}$", "64 hexadecimal digits."))
-        for name, low, high in (("port", 1, 65535), ("most_associations", 1, 1000), ("idle_seconds", 1, 3600),
-                                ("priors", 0, 50)):  # fmt: skip
-            self.fields[name].validators += [MinValueValidator(low), MaxValueValidator(high)]
-
-    def clean_certificate(self) -> str:
-        return str(self.cleaned_data["certificate"]).lower()
-
-    def clean_addresses(self) -> list[str]:
-        try:
-            return [str(one) for one in networks(self.cleaned_data["addresses"])]
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        self.within(("port", 1, 65535), ("most_associations", 1, 1000), ("idle_seconds", 1, 3600), ("priors", 0, 50))
 
 
 class StandingForm(forms.ModelForm):  # type: ignore[type-arg]

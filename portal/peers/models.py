@@ -13,8 +13,12 @@ from portal.archive.models import Study
 from portal.core.states import StateModel, Table
 from portal.functions.models import InferenceFunction
 from portal.ingest.models import Source
+from portal.peers.messages.models import MessageSender, TakenMessage
 from portal.peers.outgoing import Outgoing
 from portal.peers.rules import PAUSES
+
+__all__ = ["Commitment", "CommitmentItem", "Delivery", "Fetch", "FetchedStudy", "MessageSender", "Peer", "PeerQuery",
+           "PeerStudy", "QueryLook", "RoutingRule", "StandingQuery", "TakenMessage"]  # fmt: skip
 
 
 @pghistory.track(exclude=["echo_at", "echo_ms", "echo_error"])

@@ -16,7 +16,7 @@ from django.utils import timezone
 from portal.accounts.models import Organisation, Role
 from portal.accounts.queries import memberships
 from portal.ingest.models import Receipt, Source
-from portal.peers.models import Commitment, Delivery, Fetch, Peer, PeerQuery, RoutingRule, StandingQuery
+from portal.peers.models import Commitment, Delivery, Fetch, MessageSender, Peer, PeerQuery, RoutingRule, StandingQuery
 
 
 def organisations(user: Any) -> list[int]:
@@ -28,6 +28,11 @@ def organisations(user: Any) -> list[int]:
 def peers(user: Any) -> QuerySet[Peer]:
     """Peers that the user administers."""
     return Peer.objects.filter(organisation__in=organisations(user)).select_related("source")
+
+
+def senders(user: Any) -> QuerySet[MessageSender]:
+    """Senders of HL7 messages that the user administers."""
+    return MessageSender.objects.filter(organisation__in=organisations(user)).select_related("source")
 
 
 def peer_queries(user: Any) -> QuerySet[PeerQuery]:

@@ -2,6 +2,7 @@
 
 from portal.core.tasks import identity_task, short_task, transfer_task
 from portal.peers import actions, fetching, routing
+from portal.peers.messages import actions as message_actions
 
 
 @transfer_task
@@ -61,5 +62,6 @@ def run_due() -> None:
 
 @identity_task
 def forget_answers() -> None:
-    """Delete what peers answered a day ago (beat, hourly)."""
+    """Delete what peers answered a day ago, and what is known of old messages (beat, hourly)."""
     fetching.forget_answers()
+    message_actions.forget_taken()

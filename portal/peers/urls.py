@@ -3,6 +3,7 @@
 from django.urls import path
 
 from portal.peers import query_views, routing_views, views
+from portal.peers.messages import views as message_views
 
 urlpatterns = [
     path("peers/", views.peers, name="peers"),
@@ -22,5 +23,8 @@ urlpatterns = [
     path("peers/routing/new/", routing_views.rule_edit, name="routing_new"),
     path("peers/routing/<int:pk>/", routing_views.rule_edit, name="routing_edit"),
     path("peers/deliveries/<uuid:pk>/retry/", routing_views.delivery_retry, name="delivery_retry"),
+    path("peers/hl7/", message_views.senders, name="message_senders"),
+    path("peers/hl7/new/", message_views.sender_edit, name="message_sender_new"),
+    path("peers/hl7/<int:pk>/", message_views.sender_edit, name="message_sender_edit"),
     path("peers/throughput/", views.throughput, name="throughput"),
 ]

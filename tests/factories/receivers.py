@@ -9,7 +9,7 @@ import json
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,7 +92,7 @@ class Receiver:
 @contextmanager
 def hl7_receiver() -> Iterator[Receiver]:
     """An MLLP server of python-hl7 in a thread of its own."""
-    peer, loop = Receiver(free_port()), asyncio.new_event_loop()
+    peer, ready = Receiver(free_port()), threading.Event()
 
     async def talk(reader: Any, writer: Any) -> None:
         try:
@@ -107,19 +107,24 @@ def hl7_receiver() -> Iterator[Receiver]:
             await writer.drain()
         writer.close()
 
-    async def serve() -> Any:
-        return await start_hl7_server(talk, "127.0.0.1", peer.port, encoding="utf-8")
+    stops: list[Callable[[], object]] = []
 
-    server = loop.run_until_complete(serve())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    async def serve() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        stops.append(lambda: loop.call_soon_threadsafe(stop.set))
+        async with await start_hl7_server(talk, "127.0.0.1", peer.port, encoding="utf-8"):
+            ready.set()
+            await stop.wait()
+
+    # the loop lives in its thread alone: a test's own may belong to the browser's driver
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
+    assert ready.wait(20)
     try:
         yield peer
     finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
+        stops[0]()
         thread.join(10)
-        loop.close()
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,20 +169,13 @@ def test_movescu_is_sent_what_its_destination_takes(
     """The destination is storescp, which takes one syntax only; the pixels are those of pydicom's own decoder."""
     original = pydicom.dcmread(get_testdata_file(name))
     study = archive.settled([Path(get_testdata_file(name)).read_bytes()], lakeside)
-    folder, taker = tmp_path / "got", free_port()
-    folder.mkdir()
     peer(lakeside)
-    peer(lakeside, "TAKER", port=taker)
-    scp = subprocess.Popen(["storescp", "-aet", "TAKER", "-od", str(folder), option, "+uf", str(taker)])
-    try:
+    with pacs(tmp_path / "got", None, option) as taker:
+        peer(lakeside, "TAKER", port=taker.port)
         keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study.study_uid}")
         told = dcmtk("movescu", port, "-d", "-S", "-aem", "TAKER", *keys)
-    finally:
-        scp.terminate()
-        scp.wait(10)
     assert re.search(r"Completed Suboperations\s+: 1", told), told[-3000:]
-    (path,) = folder.iterdir()
-    got = pydicom.dcmread(path)
+    (got,) = taker.objects()
     assert got.file_meta.TransferSyntaxUID == syntax and got.SOPInstanceUID == original.SOPInstanceUID
     assert (got.pixel_array == original.pixel_array).all()
 
