@@ -27,6 +27,9 @@ export function morph(target, content) {
         if (before.tagName === "TR" && before.hasAttribute("tabindex")) after.setAttribute("tabindex", before.tabIndex);
         return true;
       },
+      // a table's frame that scrolls stays in the way of Tab (tables.js made it so)
+      beforeAttributeUpdated: (name, node) =>
+        !(node.matches(".table-wrap") && ["tabindex", "role", "aria-label"].includes(name)),
       afterNodeAdded(node) {
         if (node.nodeType === 1 && node.tagName === "TR") node.classList.add("fresh");
       },

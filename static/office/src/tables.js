@@ -6,18 +6,28 @@ const rows = (table) => [...table.querySelectorAll("tbody tr")];
 
 // a table wider than its frame can be scrolled by keyboard: the frame takes the focus, named by its caption
 // or the heading before it
-function reach() {
-  for (const wrap of document.querySelectorAll(".table-wrap")) {
-    if (wrap.scrollWidth <= wrap.clientWidth && wrap.scrollHeight <= wrap.clientHeight) continue;
-    wrap.tabIndex = 0;
-    wrap.setAttribute("role", "region");
-    if (!wrap.hasAttribute("aria-label")) {
-      const before = [...document.querySelectorAll("main :is(h1, h2, h3)")].filter(
-        (heading) => heading.compareDocumentPosition(wrap) & Node.DOCUMENT_POSITION_FOLLOWING,
-      );
-      wrap.setAttribute("aria-label", (wrap.querySelector("caption") ?? before.at(-1))?.textContent ?? "Table");
-    }
+function reach(wrap) {
+  const scrolls = wrap.scrollWidth > wrap.clientWidth || wrap.scrollHeight > wrap.clientHeight;
+  if (!scrolls) {
+    if (wrap !== document.activeElement) wrap.removeAttribute("tabindex");
+    return;
   }
+  wrap.tabIndex = 0;
+  wrap.setAttribute("role", "region");
+  if (wrap.hasAttribute("aria-label")) return;
+  const before = [...document.querySelectorAll("main :is(h1, h2, h3)")].filter(
+    (heading) => heading.compareDocumentPosition(wrap) & Node.DOCUMENT_POSITION_FOLLOWING,
+  );
+  wrap.setAttribute("aria-label", (wrap.querySelector("caption") ?? before.at(-1))?.textContent ?? "Table");
+}
+
+// a frame or its table may change by the window, by what comes in, by a font: each is watched
+const sizes = new ResizeObserver((changed) => {
+  for (const wrap of new Set(changed.map((entry) => entry.target.closest(".table-wrap")))) if (wrap) reach(wrap);
+});
+
+function watch() {
+  for (const part of document.querySelectorAll(".table-wrap, .table-wrap > table")) sizes.observe(part);
 }
 
 function move(event, step, at) {
@@ -35,9 +45,8 @@ function move(event, step, at) {
 }
 
 export function startTables() {
-  reach();
-  for (const event of ["renewed", "htmx:afterSettle", "toggle"]) document.addEventListener(event, reach, true);
-  addEventListener("resize", reach);
+  watch();
+  for (const event of ["renewed", "htmx:afterSettle"]) document.addEventListener(event, watch, true);
   document.addEventListener("click", (event) => {
     const row = event.target.closest("tr[data-href]");
     if (!row || event.target.closest("a, button, input, select, label, summary, .choose")) return;
