@@ -17,11 +17,22 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from deploy.embedded.config import ROOT, Home, free_port
+from tests import prepared
 from tests.support import CHROMIUM_ARGS, Stack, wait_for
 
 # how long an example takes says how busy the machine is, nothing else
 settings.register_profile("concord", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("concord")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        prepared.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the workers have ended by now
+        prepared.forget()
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +41,15 @@ def reference_data() -> Path:
     return Path(os.environ["CONCORD_REFERENCE_DATA"])
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, by name, what needs reference data that is not here."""
+    """Keep the users of one portal together, and leave out, by name, what needs reference data that is not here.
+
+    Two portals, one for the browser's tests and one for those that kill processes: each is half of the work.
+    """
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else "stack"))
     if os.environ.get("CONCORD_REFERENCE_DATA"):
         return
     out = [item for item in items if item.get_closest_marker("reference")]
@@ -39,6 +57,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in out]
         config.hook.pytest_deselected(items=out)
         config.stash[NOT_RUN] = [item.nodeid for item in out]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """pytest 9.2 takes pytest-xdist 3.8 its groups without a word, and every worker starts a portal of its own."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    if alone := [i.nodeid for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]:
+        raise pytest.UsageError(f"tests of one group are not kept together: {alone[0]}")
+
+
+@pytest.fixture(autouse=True)
+def identities_go_too(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty the identity zone after a test that commits: Django's flush does not see the tables of that schema."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    if not marker or not marker.kwargs.get("transaction"):
+        return
+    from django.apps import apps
+    from django.db import connection
+
+    tables = [m._meta.db_table for m in apps.get_models() if m._meta.db_table.startswith('"identities".')]
+    with request.getfixturevalue("django_db_blocker").unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {', '.join(tables)}")
+        connection.close()
 
 
 NOT_RUN = pytest.StashKey[list[str]]()
@@ -72,9 +115,8 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
     folder.mkdir(parents=True, exist_ok=True)
     drop = {k for k in os.environ if k.startswith("CONCORD_") and k != "CONCORD_REFERENCE_DATA"}
     drop |= {"DATABASE_URL", "BROKER_URL", "CHANNEL_URL", "SECRET_KEY", "STORAGE_URL", "LANDING_URL"}
-    ports = {
-        v: str(free_port()) for v in ("CONCORD_PORT", "CONCORD_DICOM_PORT", "CONCORD_PG_PORT", "CONCORD_VALKEY_PORT")
-    }
+    ports = {f"CONCORD_{name}_PORT": str(free_port()) for name in ("DICOM", "HL7", "PG", "VALKEY")}
+    ports["CONCORD_PORT"] = str(free_port())
     quick = {"CONCORD_DEMO_SCANS": "1" if scans else "0", "CONCORD_FACE_SETTLE_SECONDS": "3"}
     settings = {"CONCORD_HOME": str(folder), **quick, **ports, **env}
     clean = {k: v for k, v in os.environ.items() if k not in drop}
@@ -96,8 +138,21 @@ def start_portal(folder: Path, *, scans: bool = False, **env: str) -> tuple[subp
         process.wait(60)
         raise
     home = Home(folder, ports={}, secrets=json.loads((folder / "secrets" / "secrets.json").read_text()))
-    home.ports = {"web": 0, "dicom": 0, "postgres": int(settings["CONCORD_PG_PORT"]), "valkey": 0}
+    home.ports = {
+        "web": 0,
+        "dicom": 0,
+        "hl7": 0,
+        "hl7-tls": 0,
+        "postgres": int(settings["CONCORD_PG_PORT"]),
+        "valkey": 0,
+    }
     return process, Stack(home, content)
+
+
+def _set_up(folder: Path) -> None:
+    process, _ = start_portal(folder)
+    process.terminate()
+    process.wait(60)
 
 
 @contextmanager
@@ -105,6 +160,7 @@ def portal_of_its_own(**env: str) -> Iterator[Stack]:
     """All processes of a portal with the demo's people and no scans yet, perhaps with settings; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="concord-stack-"))
     folder.chmod(0o755)
+    prepared.copy_to(folder, _set_up)
     process, running = start_portal(folder, **env)
     try:
         yield running

@@ -26,7 +26,7 @@ from portal.export.shapes import Shape
 from portal.functions.models import FunctionVersion, InferenceFunction
 from portal.infer.models import Matrix, Run
 from portal.ingest.models import HeaderRule, Receipt, Source
-from portal.peers.models import Delivery, Fetch, PeerQuery, RoutingRule, StandingQuery
+from portal.peers.models import Delivery, Fetch, MessageSender, PeerQuery, RoutingRule, StandingQuery
 from portal.programmes.actions import claim
 from portal.programmes.models import Assignment
 from portal.read.models import WorkitemSubscriber
@@ -67,7 +67,8 @@ class World:
         names = ("study_uid", "series_uid", "sop_uid", "assignment", "run", "failed_run", "data_set", "quarantined",
                  "programme", "function", "token", "token_name", "source_name", "rule_name", "ledger",
                  "return", "peer_name", "pacs_name", "fetch_error", "standing_name", "routing_name",
-                 "view_name", "workitem", "cohort_name", "why", "site_note")  # fmt: skip
+                 "view_name", "workitem", "cohort_name", "why", "site_note", "report_source",
+                 "sender_name")  # fmt: skip
         self.secrets = [str(self.objects[name]) for name in names]
 
     def _subscribe(self, held: Assignment) -> None:
@@ -140,6 +141,18 @@ class World:
             organisation=lakeside, name="Lakesides header rule", match={"PatientID": ".*"}, assign={"Modality": "MG"}
         )
         pacs = dicom_peer(lakeside, "LAKEPACS", name="Lakesides own peer", fetch="get")
+        told = Source.objects.create(organisation=lakeside, kind="report", name="Lakesides report sender")
+        Receipt.objects.create(
+            organisation=lakeside,
+            source=told,
+            state=Receipt.State.QUARANTINED,
+            size=1,
+            digest="1" * 64,
+            reason="no_scan",
+        )
+        sender = MessageSender.objects.create(
+            organisation=lakeside, name="Lakesides RIS", addresses=["127.0.0.1/32"], source=told
+        )
         asked = PeerQuery.objects.create(organisation=lakeside, peer=pacs, kind="person", state="answered", found=1)
         fetch = Fetch.objects.create(
             organisation=lakeside, peer=pacs, query=asked, number=0, state="failed", error="Lakesides fetch failed"
@@ -192,6 +205,9 @@ class World:
             "because": "Asked for by telephone",
             "pixel_question": line.pk,
             "pixel_look": looked.pk,
+            "report_source": told.name,
+            "sender": sender.pk,
+            "sender_name": sender.name,
             "pacs": pacs.pk,
             "pacs_name": pacs.name,
             "peer_query": asked.pk,

@@ -17,8 +17,9 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from tests.architecture.access_bodies import OUT, PACS, PEER, RULE, SOURCE, WIRE
+from tests.architecture.access_bodies import OUT, PEER, WIRE
 from tests.architecture.access_deidentify import DEIDENTIFY
+from tests.architecture.access_doors import DOORS, UPLOADS
 from tests.architecture.access_routes import (
     ALICE,
     ALL,
@@ -93,45 +94,12 @@ ROUTES: dict[str, Route] = {
     "account/views/<pk>/remove/": Route(post=ALICE, ids={"pk": "view"}),
     "account/usage/": Route(get=GRACE, own=GET),
     "account/usage/ledger.csv": Route(get=GRACE, own=GET, shows="ledger", seen_by=GRACE),
-    "ingest/": Route(get={"carol", "dave"}, own=GET),
-    "ingest/quarantine/": Route(get=DAVE, own=GET, shows="quarantined", seen_by=DAVE),
-    "ingest/quarantine/decide/": Route(post=DAVE, body={"do": "discard", "row": "quarantined", "confirmed": "1"}),
-    "ingest/upload/": Route(get=SENDS, post=SENDS, own=BOTH),
-    "ingest/sources/": Route(get=DAVE, own=GET, shows="source_name", seen_by=DAVE),
-    "ingest/sources/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=SOURCE),
-    "ingest/sources/<pk>/score/": Route(get=DAVE, ids={"pk": "source"}),
+    **DOORS,
     "input-alerts/": Route(get=RUNS, own=GET, shows="study_uid", seen_by=RUNS),
     "input-alerts/decide/": Route(post=DECIDES, body={"row": "alert", "do": "keep"}),
     "input-alerts/<pk>/": Route(get=RUNS, post=DECIDES, ids={"pk": "alert"}, body={"decision": "keep"}),
     **DEIDENTIFY,
     "input-check/": Route(get=RUNS, own=GET),
-    "ingest/sources/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "source"}, body=SOURCE),
-    "ingest/rules/": Route(get=DAVE, own=GET, shows="rule_name", seen_by=DAVE),
-    "ingest/rules/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=RULE),
-    "ingest/rules/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "rule"}, body=RULE),
-    "peers/": Route(get=DAVE, own=GET, shows="pacs_name", seen_by=DAVE),
-    "peers/new/": Route(get=DAVE, post=DAVE, own=BOTH, body=PACS),
-    "peers/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body=PACS),
-    "peers/<pk>/echo/": Route(post=DAVE, ids={"pk": "pacs"}),
-    "peers/<pk>/query/": Route(get=DAVE, post=DAVE, ids={"pk": "pacs"}, body={"PatientID": "1"}),
-    "peers/queries/<pk>/": Route(get=DAVE, ids={"pk": "peer_query"}),
-    "peers/queries/<pk>/fetch/": Route(post=DAVE, ids={"pk": "peer_query"}, body={"number": "0"}),
-    "peers/fetches/": Route(get=DAVE, own=GET, shows="fetch_error", seen_by=DAVE),
-    "peers/fetches/<pk>/": Route(post=DAVE, ids={"pk": "fetch"}, body={"do": "retry"}),
-    "peers/standing/": Route(get=DAVE, own=GET, shows="standing_name", seen_by=DAVE),
-    "peers/standing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
-    "peers/standing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "standing"}),
-    "peers/standing/<pk>/run/": Route(post=DAVE, ids={"pk": "standing"}),
-    "peers/routing/": Route(get=DAVE, own=GET, shows="routing_name", seen_by=DAVE),
-    "peers/routing/new/": Route(get=DAVE, post=DAVE, own=BOTH),
-    "peers/routing/<pk>/": Route(get=DAVE, post=DAVE, ids={"pk": "routing"}),
-    "peers/deliveries/<pk>/retry/": Route(post=DAVE, ids={"pk": "delivery"}),
-    "peers/throughput/": Route(get=DAVE, own=GET),
-    "api/v1/receipts/": Route(get=ALL, own=GET, shows="quarantined", seen_by={"carol", "dave"}),
-    "api/v1/reports/": Route(post=SENDS, own=POST, body={"text": "Clear.", "patient_id": "P1", "accession": "A1"}),
-    "api/v1/quarantine/": Route(get=ALL, own=GET, shows="quarantined", seen_by=DAVE),
-    "api/v1/quarantine/<pk>/retry/": Route(post=DAVE, ids={"pk": "quarantined"}),
-    "api/v1/quarantine/<pk>/discard/": Route(post=DAVE, ids={"pk": "quarantined"}),
     "dicomweb": Route(get=ALL, own=GET),  # what the service can do; nothing of anybody's
     "dicomweb/studies": Route(get=ALL, post=SENDS, own=BOTH, shows="study_uid", seen_by=READS),
     "dicomweb/series": Route(get=ALL, own=GET, shows="series_uid", seen_by=READS),
@@ -318,7 +286,7 @@ def test_outside_lakeside(world: World, name: str) -> None:
     client = world.client(name)
     token = name in world.bearers
     for pattern, route, method, answer in walk(world, client):
-        if token and not is_api(pattern) and pattern != "ingest/upload/":
+        if token and not is_api(pattern) and pattern not in UPLOADS:
             fine = answer.status == 302 and "/accounts/login/" in answer.location  # pages know no tokens
         elif method in route.own:
             # who belongs nowhere may be told that there is nowhere to send to
@@ -337,7 +305,7 @@ def test_strangers(world: World) -> None:
     faults = []
     for pattern, _, method, answer in walk(world, Client(raise_request_exception=False)):
         login = answer.status == 302 and answer.location.startswith("/accounts/login/")
-        unknown = is_api(pattern) or (pattern == "ingest/upload/" and method == "post")
+        unknown = is_api(pattern) or (pattern in UPLOADS and method == "post")
         leaks = [word for word in world.secrets if word in answer.body]
         if (answer.status != 401 if unknown else not login) or leaks:
             faults.append((method, pattern, answer.status, leaks))

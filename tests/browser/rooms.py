@@ -30,6 +30,26 @@ def send(stack: Stack, files: list[Path]) -> None:
     stow(stack.info["dicomweb"], stack.user("dave")["token"], files)
 
 
+def mammograms(stack: Stack, *scans: list[Path]) -> list[dict[str, Any]]:
+    """Send scans; the first readings of mammograms that then wait for Alice, whatever else arrives meanwhile."""
+    alice = stack.as_("alice")
+
+    def waiting() -> dict[str, dict[str, Any]]:
+        items = alice.get("/api/v1/worklist/")["items"]
+        mine = [i for i in items if i["kind"] == "first" and i["programme"]["slug"] == "screening-mammography"]
+        return {item["id"]: item for item in mine}
+
+    before = waiting().keys()
+    for files in scans:
+        send(stack, files)
+
+    def new() -> list[dict[str, Any]] | None:
+        found = [item for key, item in waiting().items() if key not in before]
+        return found if len(found) == len(scans) else None
+
+    return wait_for(new, 180, f"{len(scans)} cases wait")
+
+
 def arrived(stack: Stack, modality: str, images: int, seen: set[str]) -> str:
     """The UID under which a study of that many images was archived; `seen` are those that were there before."""
     sql = (

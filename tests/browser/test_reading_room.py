@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.stack,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("stack"),
 ]
 SEED = 8123
 

@@ -10,27 +10,19 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from inference.phantoms import breast_case
-from tests.browser.rooms import opened, send, sign_in
-from tests.support import Stack, wait_for
+from tests.browser.rooms import mammograms, opened, sign_in
+from tests.support import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 TRIGGER = "UPDATE programmes_protocol SET trigger = %s WHERE hanging = 'mammography' RETURNING id"
 
 
 @pytest.fixture
 def case(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A first reading that waits, under a protocol that alerts."""
-    alice = stack.as_("alice")
-    before = {item["id"] for item in alice.get("/api/v1/worklist/")["items"]}
     assert stack.query(TRIGGER, "alert")
     files = breast_case(571, malignant=True, size=(384, 312)).write(tmp_path_factory.mktemp("alert"), truth=False)
-    send(stack, files)
-
-    def waiting() -> dict[str, Any] | None:
-        items = alice.get("/api/v1/worklist/")["items"]
-        return next((i for i in items if i["id"] not in before and i["kind"] == "first"), None)
-
-    yield wait_for(waiting, 180, "a case waits")
+    yield mammograms(stack, files)[0]
     stack.query(TRIGGER, "second_reading")
 
 

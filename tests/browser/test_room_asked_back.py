@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from inference.phantoms import breast_case
-from tests.browser.rooms import opened, send, sign_in
-from tests.support import Stack, wait_for
+from tests.browser.rooms import mammograms, opened, sign_in
+from tests.support import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def test_the_open_room_says_who_is_asked(stack: Stack, browser: Browser, tmp_path: Path) -> None:
     alice, carol = stack.as_("alice"), stack.as_("carol")
-    before = {item["id"] for item in alice.get("/api/v1/worklist/")["items"]}
-    send(stack, breast_case(573, malignant=False, size=(256, 208)).write(tmp_path, truth=False))
-
-    def waiting() -> dict[str, Any] | None:
-        return next((i for i in alice.get("/api/v1/worklist/")["items"] if i["id"] not in before), None)
-
-    case = wait_for(waiting, 180, "a case waits")
+    (case,) = mammograms(stack, breast_case(573, malignant=False, size=(256, 208)).write(tmp_path, truth=False))
     context = browser.new_context(viewport={"width": 1400, "height": 950})
     room = sign_in(context, stack, "alice")
     opened(room, stack, f"/read/{case['id']}/")

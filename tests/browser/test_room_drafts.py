@@ -9,27 +9,17 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from inference.phantoms import breast_case
-from tests.browser.rooms import drag, inside, opened, ready, send, sign_in
+from tests.browser.rooms import drag, inside, mammograms, opened, ready, sign_in
 from tests.support import Client, Stack, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def cases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Four first readings that wait: one for each test, in whatever order they run."""
-    alice = stack.as_("alice")
-    before = {item["id"] for item in alice.get("/api/v1/worklist/")["items"]}
-    for seed in (561, 562, 563, 564):
-        files = breast_case(seed, malignant=True, size=(384, 312)).write(tmp_path_factory.mktemp("drafts"), truth=False)
-        send(stack, files)
-
-    def waiting() -> list[dict[str, Any]] | None:
-        items = alice.get("/api/v1/worklist/")["items"]
-        new = [i for i in items if i["id"] not in before and i["kind"] == "first"]
-        return new if len(new) == 4 else None
-
-    return wait_for(waiting, 180, "four cases wait")
+    made = [breast_case(seed, malignant=True, size=(384, 312)) for seed in (561, 562, 563, 564)]
+    return mammograms(stack, *(case.write(tmp_path_factory.mktemp("drafts"), truth=False) for case in made))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.browser.rooms import arrived, grey, inside, opened, send, sign_in, st
 from tests.factories import ct
 from tests.support import CHROMIUM_ARGS, Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

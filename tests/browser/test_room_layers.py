@@ -21,7 +21,7 @@ from tests.browser.rooms import arrived, grey, opened, send, sign_in, studies
 from tests.factories import foreign
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

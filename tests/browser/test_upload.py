@@ -13,7 +13,7 @@ from inference.phantoms import chest
 from tests.browser.rooms import sign_in
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def row(page: Page, name: str) -> list[str]:

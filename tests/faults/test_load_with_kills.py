@@ -11,7 +11,7 @@ from tests.conftest import portal_of_its_own
 from tests.factories.hammer import Hammer
 from tests.support import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 # `python -m tests.bench kill` does the same for five minutes
 SECONDS = 24
 KILLS = ((3, "dicom"), (7, "web"), (11, "child"), (15, "dicom"), (19, "web"))

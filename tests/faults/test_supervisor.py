@@ -18,7 +18,7 @@ from deploy.embedded.config import ROOT
 from tests.conftest import start_portal
 from tests.support import wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400), pytest.mark.xdist_group("supervisor")]
 
 
 def of_home(home: Path) -> list[str]:
@@ -56,7 +56,7 @@ def test_nothing_outlives_the_supervisor_and_data_stay(home: Path) -> None:
     bare = {k: v for k, v in os.environ.items() if not k.endswith("_PORT")} | {"CONCORD_HOME": str(home)}
     command = [sys.executable, "-m", "deploy.embedded", "status"]
     said = subprocess.run(command, env=bare, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert said.count("answers") == 4 and str(httpx.URL(second.url).port) in said
+    assert said.count("answers") == 5 and str(httpx.URL(second.url).port) in said
     process.send_signal(signal.SIGINT)  # Ctrl-C
     assert process.wait(60) == 0
     wait_for(lambda: not of_home(home), 10, "Ctrl-C leaves no process")

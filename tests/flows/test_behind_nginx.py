@@ -60,8 +60,15 @@ class World:
         return f"{place}/{rest}" if rest else place
 
     def sent_by_nginx(self, address: str) -> str:
-        """The internal location from which the last answer to this address came; "" when the portal sent it."""
-        return next(where for request, where in reversed(self.front.sent()) if request == address)
+        """The internal location from which the last answer to this address came; "" when the portal sent it.
+
+        nginx writes an answer down when it has been sent, which its reader may be ahead of.
+        """
+
+        def written() -> tuple[str, str] | None:
+            return next((one for one in reversed(self.front.sent()) if one[0] == address), None)
+
+        return wait_for(written, 30, f"nginx writes {address} down")[1]
 
 
 @pytest.fixture(scope="module")

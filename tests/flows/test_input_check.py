@@ -12,7 +12,7 @@ from portal.demo.scans import stow
 from tests.factories.checking import DX, phantom, upside_down_tones
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 API = "/api/v1/input-alerts/"
 
 

@@ -19,7 +19,7 @@ from dicomweb_client.api import DICOMwebClient
 from inference.phantoms import breast_case
 from tests.support import Client, Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 SEED = 4711
 
 

@@ -16,7 +16,7 @@ from tests.factories.returns import pacs
 from tests.flows.test_main_journey import answers, claim_study, finished_run, submit
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 DESTINATION = """
     INSERT INTO export_destination (organisation_id, name, kind, ae_title, host, port, tls, url, secret, wants,
                                     automatic, active, restore_identity, commit)

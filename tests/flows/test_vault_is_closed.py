@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +28,7 @@ from redis import Redis
 
 from tests.support import Client, Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 # letters that no language, identifier or hash of the house has by chance
 WORDS = ("Qwxzvane", "Borislavqa", "Yqorvathy", "Qmarspital", "ZQKVMRN77", "ACCQXJWV9", "Hjqwstrasse")
@@ -178,6 +179,45 @@ def test_not_in_a_file_of_the_other_zones(stack: Stack, traffic: list[str]) -> N
         looked += 1
         assert not found_in(path.read_bytes()), path
     assert looked > 10 and "ingest.quarantined" in stack.log("web")  # which tells of the broken file, without the words
+
+
+def test_not_in_what_leaves(stack: Stack, traffic: list[str]) -> None:
+    """Whole studies and their metadata by WADO-RS, a data set in each format."""
+    erin, carol = stack.as_("erin"), stack.as_("carol")
+    for study in erin.get("/api/v1/studies/?limit=500")["results"]:
+        for rest in ("", "/metadata"):
+            answer = erin.raw("GET", f"/dicomweb/studies/{study['study_uid']}{rest}")
+            assert answer.status_code == 200 and len(answer.content) > 1000
+            assert not found_in(answer.content), study["study_uid"]
+    address = "/api/v1/programmes/screening-mammography/data-sets/"
+    for kind in ("csv", "json", "coco"):
+        made = carol.post(address, {"format": kind})["id"]
+        answer = wait_for(
+            lambda made=made: (a := carol.raw("GET", f"{address}{made}/file/")).status_code == 200 and a,
+            60, f"the data set ({kind}) is made",
+        )  # fmt: skip
+        with zipfile.ZipFile(BytesIO(answer.content)) as packed:
+            assert packed.namelist()
+            assert not [name for name in packed.namelist() if found_in(name.encode() + packed.read(name))]
+
+
+def test_not_on_an_error_page(stack: Stack, traffic: list[str]) -> None:
+    """What a sender or a person is told when something is wrong with a file that names someone."""
+    dave = stack.user("dave")
+    broken = encoded(scan(6))[:-1000]
+    headers = {"Authorization": f"Bearer {dave['token']}"}
+    bodies = [
+        ("application/dicom", broken),
+        ('multipart/related; type="application/dicom"; boundary=words', b"--words\r\n\r\n" + broken),
+        ("application/dicom+json", b'[{"00100010": {"vr": "PN", "Value": ["Qwxzvane"]}}]'),
+        ("application/octet-stream", broken),
+    ]
+    for kind, body in bodies:
+        answer = httpx.post(
+            f"{stack.url}/dicomweb/studies", content=body, headers=headers | {"Content-Type": kind}, timeout=60
+        )
+        assert 400 <= answer.status_code < 500, (kind, answer.status_code)
+        assert not found_in(answer.content), kind
 
 
 def links(page: httpx.Response) -> Iterator[str]:

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from inference.phantoms import breast_case
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 WORKLIST = "1.2.840.10008.5.1.4.34.5"
 
 

@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from inference.phantoms import breast_case
 from tests.support import Stack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 LABEL = "Screening mammography"
 
 
