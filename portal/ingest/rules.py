@@ -173,6 +173,11 @@ def words(reason: str) -> str:
     return found.words if found else WAITS.get(reason, reason.replace("_", " "))
 
 
+def seen_state(state: str, reason: str) -> tuple[str, str]:
+    """(state whose look a receipt has, its word or none): a report that waits for its scan is nobody's fault."""
+    return REPORT_STATES[state, reason][:2] if (state, reason) == ("quarantined", "no_scan") else (state, "")
+
+
 def report_state(state: str, reason: str) -> tuple[str, str, str]:
     """(state whose look it has, its word, a sentence) of a report's receipt; the sentence is empty for a reason."""
     return REPORT_STATES.get((state, reason)) or REPORT_STATES[state, ""]

@@ -21,7 +21,7 @@ from portal.core.errors import Refused
 from portal.ingest import actions, queries, standardise, tables
 from portal.ingest.forms import HeaderRuleForm, SourceForm
 from portal.ingest.models import Receipt, Source
-from portal.ingest.rules import WAITS_FOR_SERIES, words
+from portal.ingest.rules import WAITS_FOR_SERIES, seen_state, words
 from portal.ingest.upload import upload as take_upload
 
 PAGE = 50
@@ -35,6 +35,7 @@ def _page(request: HttpRequest, rows: Any) -> tuple[list[Receipt], str | None]:
         rows = rows.filter(Q(received_at__lt=last[0]) | Q(received_at=last[0], pk__lt=last[1]))
     found = list(rows[: PAGE + 1])
     for receipt in found:
+        receipt.look, receipt.word = seen_state(receipt.state, receipt.reason)
         receipt.why = words(receipt.reason) if receipt.reason else ""
     return found[:PAGE], str(found[PAGE - 1].pk) if len(found) > PAGE else None
 

@@ -101,6 +101,8 @@ def test_typed_text_and_a_browser_without_scripts(dave: User) -> None:
     assert receipt.reason == "no_scan"
     page = client.get(PAGE).content.decode()
     assert "Waits for its scan" in page and "filed by itself" in page and not [word for word in WORDS if word in page]
+    received = client.get("/ingest/").content.decode()
+    assert "Waits for its scan" in received and "A report whose scan has not come" in received
     nothing = client.post(PAGE, WHOSE, **html)
     assert nothing.status_code == 200 and "Choose a file or type" in nothing.content.decode()
     assert client.post(PAGE, {}).status_code == 400
