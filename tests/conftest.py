@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
 from deploy.embedded.config import ROOT, Home, free_port
-from tests import prepared
+from tests import databases, prepared
 from tests.support import CHROMIUM_ARGS, Stack, wait_for
 
 # how long an example takes says how busy the machine is, nothing else
@@ -67,21 +68,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(f"tests of one group are not kept together: {alone[0]}")
 
 
-@pytest.fixture(autouse=True)
-def identities_go_too(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Empty the identity zone after a test that commits: Django's flush does not see the tables of that schema."""
-    yield
-    marker = request.node.get_closest_marker("django_db")
-    if not marker or not marker.kwargs.get("transaction"):
-        return
-    from django.apps import apps
-    from django.db import connection
-
-    tables = [m._meta.db_table for m in apps.get_models() if m._meta.db_table.startswith('"identities".')]
-    with request.getfixturevalue("django_db_blocker").unblock():
-        with connection.cursor() as cursor:
-            cursor.execute(f"TRUNCATE {', '.join(tables)}")
-        connection.close()
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None) -> None:
+    """In place of pytest-django's: a copy of the run's one migrated database."""
+    TransactionTestCase._fixture_teardown = databases.empty  # type: ignore[method-assign]
+    with django_db_blocker.unblock():
+        databases.copied()
 
 
 NOT_RUN = pytest.StashKey[list[str]]()
@@ -155,12 +147,17 @@ def _set_up(folder: Path) -> None:
     process.wait(60)
 
 
+def prepared_home(folder: Path) -> None:
+    """Copy a home with its people into `folder`; the first of a run makes it by the very command of the README."""
+    prepared.copy_home(folder, _set_up, else_first=databases.template)
+
+
 @contextmanager
 def portal_of_its_own(**env: str) -> Iterator[Stack]:
     """All processes of a portal with the demo's people and no scans yet, perhaps with settings; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="concord-stack-"))
     folder.chmod(0o755)
-    prepared.copy_to(folder, _set_up)
+    prepared_home(folder)
     process, running = start_portal(folder, **env)
     try:
         yield running

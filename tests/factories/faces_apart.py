@@ -24,11 +24,11 @@ def relief(head: Head, slices: np.ndarray) -> np.ndarray:
     """The face as a map of millimetres from one upright axis through the phantom's centre, (heights, angles)."""
     grid = upright(volume(head.planes, list(slices)), -1000.0 if head.modality == "CT" else 0.0)
     heights = np.arange(-110.0, -18.0, 2.0)
-    points = _rays((0.0, -7.0), heights, grid.low)
+    front = np.abs(ANGLES) < np.deg2rad(45)
+    points = _rays((0.0, -7.0), heights, grid.low)[:, :, front]
     points[0] += (heights[0] - grid.low[2]) / 2.0
     body = _body(grid.values > LEVEL[head.modality]).astype(np.float32)
-    front = np.abs(ANGLES) < np.deg2rad(45)
-    return _outermost(ndimage.map_coordinates(body, points, order=1))[:, front]
+    return _outermost(ndimage.map_coordinates(body, points, order=1))
 
 
 def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from deploy.embedded.config import ROOT
-from tests.conftest import start_portal
+from tests.conftest import prepared_home, start_portal
 from tests.support import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400), pytest.mark.xdist_group("supervisor")]
@@ -42,6 +42,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_nothing_outlives_the_supervisor_and_data_stay(home: Path) -> None:
+    home.mkdir()
+    prepared_home(home)
     process, first = start_portal(home)
     token = first.user("alice")["token"]
     assert len(of_home(home)) >= 8

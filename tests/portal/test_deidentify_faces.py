@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from portal.deidentify.faces import NoFace, NoVolume, Plane, apply, generic_face, geometry
 from portal.deidentify.faces.geometry import chosen
+from portal.deidentify.faces.surface import _without_holes
 from portal.deidentify.faces.whole import Face, Slice, look, packed, unpacked
 from tests.factories import heads
 from tests.factories.faces_apart import found_again, generic, relief
@@ -56,6 +60,11 @@ def test_a_chin_that_stands_out_more_is_not_taken_for_the_nose(number: int, moda
     middle = -58 + 2.5 * heads.traits(number)["nose_high"]
     near = (np.abs(points[..., 2] - middle) < 8) & (np.abs(points[..., 0]) < 8) & (points[..., 1] < -108)
     assert near.sum() > 10 and where[near & (labels == SOFT)].mean() > 0.99
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24)))
+def test_holes_are_those_that_scipy_fills(plane: np.ndarray) -> None:
+    assert np.array_equal(_without_holes(plane), ndimage.binary_fill_holes(plane))
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

@@ -224,13 +224,14 @@ def test_capabilities(org: Organisation, root: str, session: requests.Session, s
                 continue
             request = method.find(f"{WADL}request")
             assert request is not None
-            for param in request.findall(f"{WADL}param[@style='query']"):
-                name = param.get("name", "")
-                found = session.get(f"{root}/{path.format(**some)}", params={name: ""})
+            named = [param.get("name", "") for param in request.findall(f"{WADL}param[@style='query']")]
+            # in groups, so that a name that is refused can be told
+            for names in (named[n : n + 12] for n in range(0, len(named), 12)):
+                found = session.get(f"{root}/{path.format(**some)}", params=dict.fromkeys(names, ""))
                 # dave reads nothing: his worklist is empty
                 wanted = 204 if path == "workitems" else 200
-                assert found.status_code == wanted, (path, name, found.text)
-                asked += 1
+                assert found.status_code == wanted, (path, names, found.text)
+                asked += len(names)
     assert asked > 150
     assert session.get(f"{root}/", headers={"Accept": "image/png"}).status_code == 406
     assert requests.options(f"{root}/", timeout=60).status_code == 401
