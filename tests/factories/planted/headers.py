@@ -75,6 +75,9 @@ COMMENTS = [
 KEPT = {"acme", "scanner", "parkinson"} | {name.casefold() for name in [*calendar.month_name, *calendar.month_abbr]}
 
 
+TREE = "content tree"
+
+
 @dataclass
 class PlantedHeader:
     """A data set, its secrets as (place, text), and the clinical words that its texts hold by place."""
@@ -172,7 +175,7 @@ def header(seed: int) -> PlantedHeader:
     content = Dataset()
     content.RelationshipType, content.ValueType, content.TextValue = "CONTAINS", "TEXT", planted.text
     ds.ContentSequence = Sequence([content])
-    _note(out, "", "content tree", planted)
+    _note(out, "", TREE, planted)
     out.secrets = [(place, s) for place, s in out.secrets if s.casefold() not in _clinical_words(out)]
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
