@@ -77,11 +77,10 @@ def extent(lit: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def box(page: Page, shape: Locator) -> tuple[float, float, float, float]:
-    """The same of an SVG element."""
+    """The same of an SVG element; one that is just being drawn anew lies nowhere."""
     around: Any = page.get_by_test_id("viewport-0").bounding_box()
-    found: Any = shape.evaluate(
-        "e => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom] }"
-    )
+    where = "e => { const b = e.getBoundingClientRect(); return e.isConnected && [b.left, b.top, b.right, b.bottom] }"
+    found: Any = wait_for(lambda: shape.evaluate(where), 10, "the shape is drawn")
     return tuple(v - around["xy"[n % 2]] for n, v in enumerate(found))  # type: ignore[return-value]
 
 
