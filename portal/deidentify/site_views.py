@@ -142,6 +142,8 @@ def _text_of(request: HttpRequest, organisation: Any) -> str:
 
 def _imported(text: str) -> tuple[list[str], str]:
     """(what was not taken, in words; the rules as text). Raises ValueError for no script."""
+    if not text.strip():
+        raise ValueError("Choose the file of a script first.")
     found = ctp.read(text, rows(Options()))
     taken, faults = site_rules.parse(site_rules.text_of(found.rows))
     weak = set(site_rules.weaker(taken))

@@ -171,6 +171,7 @@ def test_the_pages(dave: User, plain_static: None) -> None:  # noqa: F811
     file = SimpleUploadedFile("rules.xml", SCRIPT.encode())
     page = client.post("/site-rules/new/", {"import": "1", "script": file}).content.decode()
     assert "Manufacturer X" in page and "InstitutionName: @keep() is weaker" in page and "has no counterpart" in page
+    assert "Choose the file of a script first." in client.post("/site-rules/new/", {"import": "1"}).content.decode()
     assert SiteRules.objects.count() == 0
     form = {"text": STRICT + WEAK, "note": "ours", "active": "on"}
     tried = client.post("/site-rules/new/", {**form, "try": "1", "receipt": str(receipt.pk)}).content.decode()
