@@ -239,7 +239,6 @@ def test_nothing_acknowledged_is_lost_when_the_listener_is_killed(stack: Stack) 
     """
     seconds = float(os.environ.get("CONCORD_LOAD_SECONDS", "20"))
     stop, acknowledged = threading.Event(), [dict[str, bytes]() for _ in range(8)]
-    alive = threading.Thread.is_alive
     threads = [
         threading.Thread(target=_send, args=(stack, _slices(sender), done, stop))
         for sender, done in enumerate(acknowledged)
@@ -249,7 +248,9 @@ def test_nothing_acknowledged_is_lost_when_the_listener_is_killed(stack: Stack) 
     end, kills = time.monotonic() + seconds, 0
     # both kinds of kill are seen, and enough sent between them, also where the listener takes as long to start as all
     # of this was meant to last
-    while (time.monotonic() < end or kills < 2 or sum(map(len, acknowledged)) < 50) and all(map(alive, threads)):
+    while (time.monotonic() < end or kills < 2 or sum(map(len, acknowledged)) < 50) and all(
+        t.is_alive() for t in threads
+    ):
         time.sleep(4)
         parent = stack.pid("dicom")
         children = wait_for(lambda: _children(stack.pid("dicom")), 120, "the listener has its processes again")

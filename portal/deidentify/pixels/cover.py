@@ -78,8 +78,9 @@ def covered(found: Opened, regions: Sequence[Region], painted: Paint | None = No
             else:
                 colour = int(found.dataset.get("SamplesPerPixel", 1) or 1) > 1
                 ink = ink_of(found, raw=not colour) if regions else Ink((), ())
-                paint: Paint = lambda n, f: _cover(painted(n, f) if painted else f, regions, ink)  # noqa: E731
-                made = _again(found, paint, not colour, out)
+                made = _again(
+                    found, lambda n, f: _cover(painted(n, f) if painted else f, regions, ink), not colour, out
+                )
                 if painted is not None and found.syntax in LOSSY:
                     found.dataset.LossyImageCompression = "01"
         except (OSError, MemoryError, NotCovered):
